@@ -88,13 +88,12 @@ def outline_arrays(path: Path) -> list[ArrayOutline]:
             return []
         if file_type in ARRAY_READERS:
             members = ArrayFile(path, file_type).members[:_MOST_ARRAYS]
-            numeric = [array for array in members if array.is_numeric]
-            shapes = [
-                array.shape if array.is_image else array.flat_shape for array in numeric
+            outlines = {
+                array.name: array.outline_shape for array in members if array.is_numeric
+            }
+            return [
+                ArrayOutline(path, name, shape, ORDERS) for name, shape in outlines.items()
             ]
-            names = [array.name for array in numeric]
-            outlines = zip(names, shapes, strict=True)
-            return [ArrayOutline(path, name, shape, ORDERS) for name, shape in outlines]
         bands, rows, cols = raster_size(path)
     except HypercoverError:
         return []
@@ -194,9 +193,7 @@ class ArrayFile:
         if self.file_type in _MATLAB:
             return _matlab_order(image.shape, label_shapes or own_shapes, band_counts)
         sizes = [*label_shapes, *own_shapes, *self.map_shapes()]
-        return find_order(
-            image.shape, dims=image.dims, label_shapes=sizes, band_counts=band_counts
-        )
+        return find_order(image.shape, image.dims, sizes, band_counts)
 
     def _check_order(self, image: NamedArray, order: Order, label_shapes: Sizes) -> None:
         """Refuse an axis order under which the labels do not fit while others do."""

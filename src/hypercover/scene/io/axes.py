@@ -79,7 +79,6 @@ def _by_length(shape: Sequence[int]) -> set[int]:
 
 def find_order(
     shape: Sequence[int],
-    *,
     dims: Sequence[str] = (),
     label_shapes: Sizes = (),
     band_counts: Sequence[int] = (),

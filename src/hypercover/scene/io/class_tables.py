@@ -60,10 +60,9 @@ class Style:
 
 def _by_code(by_value: Mapping[str, str]) -> dict[int, str]:
     by_number = {whole_number(value.strip()): text for value, text in by_value.items()}
+    codes = range(MAX_CODE + 1)
     return {
-        code: text
-        for code, text in by_number.items()
-        if code is not None and 0 <= code <= MAX_CODE
+        code: text for code, text in by_number.items() if code is not None and code in codes
     }
 
 
@@ -169,10 +168,8 @@ def _vector_classes(renderer: ET.Element) -> Style:
     by_symbol = {symbol.get("name", ""): _symbol_color(symbol) for symbol in symbols}
     labels, colors = {}, {}
     for element in renderer.findall("categories/category")[:_MOST]:
-        value, color = (
-            element.get("value", "").strip(),
-            by_symbol.get(element.get("symbol", "")),
-        )
+        value = element.get("value", "").strip()
+        color = by_symbol.get(element.get("symbol", ""))
         if value and color:
             colors[value] = color
             labels[value] = element.get("label", "").strip() or value
@@ -182,18 +179,12 @@ def _vector_classes(renderer: ET.Element) -> Style:
 def _symbol_color(symbol: ET.Element) -> str:
     """Return the fill colour of a symbol, as QGIS 3 (Option) or 2 (prop) writes it."""
     for tag, key, value in (("Option", "name", "value"), ("prop", "k", "v")):
-        properties = {
-            element.get(key): element.get(value, "") for element in symbol.iter(tag)
-        }
+        properties = {item.get(key): item.get(value, "") for item in symbol.iter(tag)}
         for name in ("color", "fill_color", "line_color"):
             text = properties.get(name) or ""
             parts = re.match(r"\s*(\d{1,3}),(\d{1,3}),(\d{1,3})", text)
-            color = (
-                text.lower()
-                if _HEX.fullmatch(text)
-                else _hex(parts.groups() if parts else ())
-            )
-            if color:
+            levels = parts.groups() if parts else ()
+            if color := text.lower() if _HEX.fullmatch(text) else _hex(levels):
                 return color
     return ""
 
@@ -201,11 +192,8 @@ def _symbol_color(symbol: ET.Element) -> str:
 def _hex(levels: Sequence[str]) -> str:
     """Write red, green and blue from 0 to 255 as ``#rrggbb``; empty for anything else."""
     numbers = [int(level) for level in levels]
-    return (
-        "#{:02x}{:02x}{:02x}".format(*numbers)
-        if len(numbers) > 0 and max(numbers) < 256
-        else ""
-    )
+    usable = len(numbers) > 0 and max(numbers) < 256
+    return "#{:02x}{:02x}{:02x}".format(*numbers) if usable else ""
 
 
 _CLR = re.compile(r"\s*(\d{1,6})((?:[\s,:]+\d{1,3}){3})(?:[\s,:]+\d{1,3})?\s*(.*)")
@@ -319,9 +307,7 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
         named = [entry for entry in entries if entry[0]]
         given = {code: color for code, _, color in named if color}
         colors = class_colors({code: name for code, name, _ in named}, given)
-        classes = [
-            LandClass(code, name, color or colors[code]) for code, name, color in named
-        ]
+        classes = [LandClass(code, name, colors[code]) for code, name, _ in named]
         legend = Legend(tuple(classes), zero)
     except LabelError as error:
         raise LabelError(f"In the class table {path}: {error}") from error
@@ -436,9 +422,7 @@ def _color(row: Mapping[str, Any], where: str) -> str | None:
         return color
     if re.fullmatch("#?[0-9a-fA-F]{6}", text):
         return "#" + text.removeprefix("#").lower()
-    raise LabelError(
-        f"{where} has the colour {text[:40]!r}; write it as #3cb44b or 60, 180, 75."
-    )
+    raise LabelError(f"{where} has the colour {text[:40]!r}; write #3cb44b or 60, 180, 75.")
 
 
 def _text_of(cell: object) -> str:

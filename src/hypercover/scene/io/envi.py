@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import prod
 from pathlib import Path
 
-from hypercover.errors import SceneError, shorten
+from hypercover.errors import SceneError
 from hypercover.files import modified_ns
 from hypercover.scene.io.safe_parsers import read_bounded
 from hypercover.scene.legend import Legend
@@ -65,12 +65,8 @@ class RasterHeader:
         """Size that the data file must have in bytes; None if unknown."""
         entry = self.entries.get
         if self.esri:
-            factors = [
-                entry("nrows"),
-                entry("ncols"),
-                entry("nbands", "1"),
-                entry("nbits", "8"),
-            ]
+            factors = [entry("nrows"), entry("ncols"), entry("nbands", "1")]
+            factors.append(entry("nbits", "8"))
             offset, divisor = entry("skipbytes"), 8
         elif entry("file_compression", "0").strip() not in {"", "0"}:
             return None
@@ -78,9 +74,7 @@ class RasterHeader:
             factors = [*map(entry, _NEEDED), _BYTES.get(entry("data_type", ""))]
             offset, divisor = entry("header_offset"), 1
         try:
-            return (
-                int(offset or 0) + prod(int(factor or "") for factor in factors) // divisor
-            )
+            return int(offset or 0) + prod(int(part or "") for part in factors) // divisor
         except ValueError:
             return None
 
@@ -116,12 +110,10 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
         is_envi = text.lstrip().upper().startswith("ENVI") or len(missing) < len(_NEEDED)
         what = "an ENVI header that lacks" if is_envi else "not an image header: it lacks"
         raise SceneError(
-            f"{path} is {what} {' and '.join(missing)}; give the header of the image."
+            f"{path} is {what} {' and '.join(missing)}; give the image's header."
         )
     if "spectral library" in entries.get("file_type", "").lower():
-        raise SceneError(
-            f"{path} is the header of a spectral library; give the header of the image."
-        )
+        raise SceneError(f"{path} is of a spectral library; give the header of an image.")
     standard = (
         is_utf8
         and raw.startswith(b"ENVI")
@@ -263,9 +255,8 @@ def data_file(header: Path) -> Path:
 def _data_file(path: Path, _changed: int) -> Path:
     header = read_header(path)
     stem = path.with_suffix("").name.lower()
-    files = {
-        file.name.lower(): file for file in sorted(path.parent.iterdir()) if file.is_file()
-    }
+    beside = sorted(path.parent.iterdir())
+    files = {file.name.lower(): file for file in beside if file.is_file()}
     same_stem = [name for name, file in files.items() if file.stem.lower() == stem]
     if header.raw:
         least = header.size or 0
@@ -313,10 +304,8 @@ def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]
         if header.esri:
             lines = [f"{key.upper()} {value}" for key, value in entries]
         else:
-            spelled = (
-                (key.replace("_", " "), shorten(text, _LARGEST)) for key, text in entries
-            )
-            lines = ["ENVI", *(_broken(f"{key} = {text}") for key, text in spelled)]
+            spelled = [f"{key.replace('_', ' ')} = {text}" for key, text in entries]
+            lines = ["ENVI", *map(_broken, spelled)]
         text = "".join(f"{line}\n" for line in lines)
         pixels.with_suffix(".hdr").write_text(text, encoding="utf-8")
         yield pixels, driver

@@ -129,9 +129,7 @@ def local_file(path: str | Path) -> Path:
     """
     text = str(path)
     if is_address(text):
-        raise SceneError(
-            f"Only files on this machine are opened, got {text}; download it first."
-        )
+        raise SceneError(f"Only files on this machine are opened, got {text}; download it.")
     file = Path(text)
     try:
         if file.is_dir():
@@ -211,12 +209,8 @@ _XML_NAMES = {b"kml": "KML", b"gpx": "GPX", b"featurecollection": "GML"}
 _XML_SHAPES = re.compile(rb"<(?:\w+:)?(kml|gpx|FeatureCollection)\b", re.IGNORECASE)
 
 
-_OTHER_RASTERS = {
-    b"\x0e\x03\x13\x01": "HDF4",
-    b"SIMPLE  =": "FITS",
-    b"GRIB": "GRIB",
-    b"PCIDSK": "PCIDSK",
-}
+_OTHER_RASTERS = {b"\x0e\x03\x13\x01": "HDF4", b"SIMPLE  =": "FITS", b"GRIB": "GRIB",
+                  b"PCIDSK": "PCIDSK"}  # fmt: skip
 _PICKLE = "a Python pickle, which could run any code"
 _DOCUMENTS = {
     b"%PDF": "a PDF document",
@@ -293,7 +287,7 @@ def _text(path: Path, head: bytes) -> str | None:
         return _table(path, head)
     if b"GROUP" in head and b"=" in head and b"METADATA_FILE" in head:
         return (
-            f"{path} is Landsat metadata; call it {path.stem}_MTL.txt next to its images."
+            f"{path} is Landsat metadata; call it {path.stem}_MTL.txt, beside the images."
         )
     if path.suffix.lower() in {".txt", ".csv", ".md", ".log", ".py", ".r", ".yaml", ".yml"}:
         return f"{path} is a text file, not an image; give the image or label file."

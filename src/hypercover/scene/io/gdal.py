@@ -191,9 +191,7 @@ def _check_companions(path: Path) -> None:
 def _check_sidecar(sidecar: Path, _changed: int) -> None:
     """Refuse an ``.aux.xml`` that names overviews, which some drivers open at once."""
     if sidecar.stat().st_size > _LARGEST_SIDECAR:
-        raise SceneError(
-            f"{sidecar} is larger than {_LARGEST_SIDECAR // 2**20} MiB; remove it."
-        )
+        raise SceneError(f"{sidecar} is larger than 64 MiB; remove it.")
     # Searched as text, because GDAL reads XML that no other parser accepts.
     text = unescape(sidecar.read_bytes().replace(b"\0", b"").decode("latin-1"))
     if "overview_file" in text.lower():

@@ -16,12 +16,7 @@ from rasterio.transform import Affine
 from hypercover.errors import CallError, SceneError
 from hypercover.files import atomic
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.gdal import (
-    copy_raster,
-    create_raster,
-    explained_write,
-    open_raster,
-)
+from hypercover.scene.io import gdal
 from hypercover.scene.io.safe_parsers import parse_xml, whole_number
 from hypercover.scene.legend import Legend
 
@@ -45,9 +40,7 @@ def read_category_names(path: Path) -> dict[int, str]:
         return {}
     if band is None:
         return {}
-    names = [
-        (element.text or "").strip() for element in band.findall("CategoryNames/Category")
-    ]
+    names = [(item.text or "").strip() for item in band.findall("CategoryNames/Category")]
     return {code: name for code, name in enumerate(names) if name} or _table_names(band)
 
 
@@ -205,10 +198,10 @@ def geotiff_writer(
             drafts.enter_context(atomic(text_path)).write_text(text, encoding="utf-8")
         with (
             atomic(path) as draft,
-            explained_write(path),
+            gdal.explained_write(path),
             _target(draft, profile, cloud_optimised) as target,
         ):
-            with create_raster(target, **profile) as raster:
+            with gdal.create_raster(target, **profile) as raster:
                 if palette is not None:
                     # GDAL ignores a palette that comes after the pixels.
                     raster.write_colormap(1, palette)
@@ -263,7 +256,7 @@ def _target(draft: Path, profile: Mapping[str, Any], cog: bool) -> Iterator[Path
     options |= {"compress": "deflate", "bigtiff": "if_safer"}
     try:
         yield plain
-        copy_raster(plain, draft, driver="COG", blocksize=MAP_BLOCK, **options)
+        gdal.copy_raster(plain, draft, driver="COG", blocksize=MAP_BLOCK, **options)
         _read_back(draft)
     finally:
         plain.unlink(missing_ok=True)
@@ -272,7 +265,7 @@ def _target(draft: Path, profile: Mapping[str, Any], cog: bool) -> Iterator[Path
 
 def _read_back(path: Path) -> None:
     """Read every block once: GDAL may be silent about a disk that fills up on closing."""
-    with open_raster(path, drivers=("GTiff",)) as raster:
+    with gdal.open_raster(path, drivers=("GTiff",)) as raster:
         for _, window in raster.block_windows(1):
             raster.read(window=window)
 

@@ -12,13 +12,9 @@ import numpy as np
 
 from hypercover.errors import SceneError
 from hypercover.files import atomic
+from hypercover.scene.io import named_arrays
 from hypercover.scene.io.limits import check_unpacking
-from hypercover.scene.io.named_arrays import (
-    BAND_LISTS,
-    NamedArray,
-    explain_damage,
-    plain_attribute,
-)
+from hypercover.scene.io.named_arrays import BAND_LISTS, NamedArray
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import clean_header
 from hypercover.scene.nodata import normalized_key
@@ -33,7 +29,7 @@ _MOST_ATTRIBUTES, _LONGEST_LIST = 1000, 10_000
 """Attributes of a file that are read, and entries of a list among them."""
 _SHORT_LIST = 16
 """Entries of a list that is not one of a value for each band."""
-_BAND_KEYS = {*BAND_LISTS, "scalefactor", "addoffset", "offset", "gains", "offsets"}
+_BAND_KEYS = BAND_LISTS | {"scalefactor", "addoffset", "offset", "gains", "offsets"}
 _PHANTOM = "This is a netCDF dimension but not a netCDF variable"
 """Name that NetCDF 4 gives to the scale of an axis without values."""
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -64,7 +60,7 @@ def _opened(path: Path) -> Iterator[Any]:
     import h5py
     import hdf5plugin  # noqa: F401  (registers the compression filters)
 
-    with explain_damage(path, "HDF5", _BROKEN), h5py.File(path, "r") as file:
+    with named_arrays.explain_damage(path, "HDF5", _BROKEN), h5py.File(path, "r") as file:
         yield file
 
 
@@ -198,7 +194,7 @@ def _plain(attrs: Any, most: int = 100, longest: int = _SHORT_LIST) -> dict[str,
             continue
         # A range, several no-data values, or one value for each band.
         limit = _LONGEST_LIST if normalized_key(key) in _BAND_KEYS else longest
-        plain[str(key)] = plain_attribute(value, limit)
+        plain[str(key)] = named_arrays.plain_attribute(value, limit)
     return {key: value for key, value in plain.items() if value is not None}
 
 

@@ -346,13 +346,10 @@ class _Scale(NamedTuple):
 
 def _scale(attributes: Attributes, part: str) -> _Scale | None:
     """Return the scale of a part: reflectance of level 2, radiance of level 1."""
-    names = (
-        f"L2Scale{part}Min",
-        f"L2Scale{part}Max",
-        f"ScaleFactor_{part}",
-        f"Offset_{part}",
+    low, high = (attributes.get(f"l2scale{part.lower()}{end}") for end in ("min", "max"))
+    factor, less = (
+        attributes.get(f"{name}{part.lower()}") for name in ("scalefactor", "offset")
     )
-    low, high, factor, less = (attributes.get(normalized_key(name)) for name in names)
     if isinstance(low, float | int) and isinstance(high, float | int):
         gain, offset = (high - low) / 65535, float(low)
         formula = f"Reflectance of {part.upper()}: {low:g} + number / 65535 × ({high:g} − {low:g})"

@@ -76,9 +76,8 @@ def _fetch(files: tuple[Path, ...], indices: Indices) -> Array:
 
 _LARGEST = 2**22
 _LINE = re.compile(r'^\s*([A-Z0-9_]+)\s*=\s*"?([^"\r\n]*)"?\s*$', re.MULTILINE)
-_OLI = dict(
-    zip("1234567", (443.0, 482.0, 561.4, 654.6, 864.7, 1608.9, 2200.7), strict=True)
-)
+_OLI = {"1": 443.0, "2": 482.0, "3": 561.4, "4": 654.6, "5": 864.7, "6": 1608.9,
+        "7": 2200.7}  # fmt: skip
 _TM = {"1": 485.0, "2": 560.0, "3": 660.0, "4": 830.0, "5": 1650.0, "7": 2215.0}
 _CENTRES = {"4": _TM, "5": _TM, "7": _TM, "8": _OLI, "9": _OLI}
 """Centres of the reflective 30 m bands in nm, by satellite (USGS)."""
@@ -171,7 +170,7 @@ def _band_path(metadata: Path, name: str) -> Path:
     path = find_ignoring_case(metadata.with_name(name))
     if path is None or not path.is_file():
         raise SceneError(
-            f"There is no {name} next to {metadata}; put the files into one folder."
+            f"There is no {name} next to {metadata}; put both into one folder."
         )
     return path
 
@@ -262,12 +261,8 @@ def _bands(folder: Path, resolution: str) -> dict[str, Path]:
     """Find the files of the bands by name; paths in the XML are never followed."""
     parent = find_ignoring_case(folder / "GRANULE")
     inner = sorted(parent.iterdir()) if parent is not None and parent.is_dir() else []
-    image_folders = (
-        find_ignoring_case(folder / "IMG_DATA") for folder in inner if folder.is_dir()
-    )
-    granules = [
-        folder for folder in image_folders if folder is not None and folder.is_dir()
-    ]
+    found = (find_ignoring_case(path / "IMG_DATA") for path in inner if path.is_dir())
+    granules = [path for path in found if path is not None and path.is_dir()]
     if len(granules) > 1:
         raise SceneError(
             f"{folder} holds {len(granules)} granules; give a product with one (since 2016)."

@@ -114,6 +114,11 @@ class NamedArray:
         return tuple(size for size in self.shape if size != 1)
 
     @property
+    def outline_shape(self) -> tuple[int, ...]:
+        """The shape of an image, or that without axes of length 1."""
+        return self.shape if self.is_image else self.flat_shape
+
+    @property
     def map_shape(self) -> tuple[int, int] | None:
         """Rows and columns, if the array could be a label map."""
         shape = self.shape if len(self.shape) == 2 else self.flat_shape
@@ -131,10 +136,8 @@ class NamedArray:
     def attribute(self, *keys: str) -> Any:
         """Return its attribute of one of these names in any spelling, or None."""
         plain = set(map(normalized_key, keys))
-        values = [
-            value for key, value in self.attrs.items() if normalized_key(key) in plain
-        ]
-        return values[0] if values else None
+        values = (text for key, text in self.attrs.items() if normalized_key(key) in plain)
+        return next(values, None)
 
     def values(self) -> Array:
         """Read all values into memory."""
@@ -295,10 +298,9 @@ def choose_image(arrays: NamedArrays, path: object, name: str | None) -> NamedAr
         If no array or more than one fits; the message lists the candidates.
     """
     if name is not None and "," in name and all(array.name != name for array in arrays):
-        parts = (part.strip() for part in name.split(","))
-        return _stack(
-            [find_array(arrays, part, path, "--variable") for part in parts], path
-        )
+        parts = [part.strip() for part in name.split(",")]
+        bands = [find_array(arrays, part, path, "--variable") for part in parts]
+        return _stack(bands, path)
     if name is not None:
         image = find_array(arrays, name, path, "--variable").squeezed()
         if image.is_image:
@@ -341,9 +343,7 @@ def _remedy(arrays: NamedArrays) -> str:
                 "save(file, 'nRow', 'nCol', '-append')), or give labels of the image with "
                 "--labels"
             )
-    same = [
-        array for array in flat if array.flat_shape == flat[0].flat_shape and array.dims
-    ]
+    same = [band for band in flat if band.flat_shape == flat[0].flat_shape and band.dims]
     if len(same) > 1:
         return f"if these are its bands, name them with {_stack_option(same)}"
     if flat:
@@ -370,10 +370,8 @@ def _stack_option(bands: NamedArrays) -> str:
 
 def _stack(bands: NamedArrays, path: object) -> NamedArray:
     """Return arrays of one band each as an image, under their names."""
-    wrong = [
-        array for array in bands if array.kind not in "uif" or len(array.flat_shape) != 2
-    ]
-    wrong += [array for array in bands if array.flat_shape != bands[0].flat_shape]
+    wrong = [band for band in bands if band.kind not in "uif" or len(band.flat_shape) != 2]
+    wrong += [band for band in bands if band.flat_shape != bands[0].flat_shape]
     if wrong:
         raise SceneError(
             f"The bands of an image must be arrays of one size with two axes, but in {path} "
@@ -381,11 +379,8 @@ def _stack(bands: NamedArrays, path: object) -> NamedArray:
         )
     rows, cols = bands[0].flat_shape
     long_axes = [axis for axis, size in enumerate(bands[0].shape) if size != 1]
-    dims = (
-        tuple(bands[0].dims[axis] for axis in long_axes)
-        if bands[0].dims
-        else ("row", "col")
-    )
+    named = tuple(bands[0].dims[axis] for axis in long_axes) if bands[0].dims else ()
+    dims = named or ("row", "col")
 
     def read() -> Data:
         layers = [_layer(band.read()) for band in bands]
@@ -393,9 +388,8 @@ def _stack(bands: NamedArrays, path: object) -> NamedArray:
 
         def fetch(indices: Indices) -> Array:
             down, across, chosen = indices
-            return np.stack(
-                [layers[at].block((down, across)).astype(dtype) for at in chosen], axis=-1
-            )
+            blocks = (layers[at].block((down, across)) for at in chosen)
+            return np.stack([block.astype(dtype) for block in blocks], axis=-1)
 
         return LazyArray((rows, cols, len(layers)), dtype, fetch)
 

@@ -10,14 +10,10 @@ import numpy as np
 import xarray as xr
 
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io import named_arrays
 from hypercover.scene.io.gdal import crs_wkt
 from hypercover.scene.io.limits import check_memory
-from hypercover.scene.io.named_arrays import (
-    NamedArray,
-    NamedArrays,
-    explain_damage,
-    plain_attribute,
-)
+from hypercover.scene.io.named_arrays import NamedArray, NamedArrays
 from hypercover.types import Array
 
 _BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
@@ -36,7 +32,7 @@ def _opened(path: Path) -> Iterator[Any]:
     from scipy.io import netcdf_file
 
     with (
-        explain_damage(path, "NetCDF", _BROKEN),
+        named_arrays.explain_damage(path, "NetCDF", _BROKEN),
         netcdf_file(str(path), "r", mmap=False) as file,
     ):
         yield file
@@ -64,7 +60,10 @@ def list_arrays(path: Path) -> list[NamedArray]:
 def _attributes(item: Any) -> dict[str, Any]:
     """Return the text and number attributes of a variable or of the file."""
     attrs = vars(item).get("_attributes", {})
-    plain = {key: plain_attribute(value, _LONGEST_LIST) for key, value in attrs.items()}
+    plain = {
+        key: named_arrays.plain_attribute(value, _LONGEST_LIST)
+        for key, value in attrs.items()
+    }
     return {key: value for key, value in plain.items() if value is not None}
 
 
@@ -120,10 +119,8 @@ def _basename(dim: str) -> str:
 _DEGREES = {"lat", "latitude"}
 """Names of axes in degrees, where there is no coordinate system."""
 _KILOMETRES = {"km", "kilometer", "kilometers", "kilometre", "kilometres"}
-_COORDINATES = {
-    "x": ("x", "lon", "longitude", "easting"),
-    "y": ("y", "lat", "latitude", "northing"),
-}
+_COORDINATES = {"x": ("x", "lon", "longitude", "easting"),
+                "y": ("y", "lat", "latitude", "northing")}  # fmt: skip
 
 
 def _regular(
@@ -211,7 +208,7 @@ def place_by_map_info(
     except ValueError:
         return (with_grid(cube, Grid(rows, cols, crs)) if crs else cube), ()
     turned = [
-        part.partition("=")[2] for part in parts if part.lower().startswith("rotation")
+        text.partition("=")[2] for text in parts if text.lower().startswith("rotation")
     ]
     try:
         angle = -np.radians(float(turned[0]) if turned else 0.0)
@@ -223,9 +220,7 @@ def place_by_map_info(
         -sin * high, -cos * high, north + (row - 1) * high,
     )  # fmt: skip
     if not np.isfinite(transform).all() or not wide * high > 0:
-        return cube, (
-            "The map info of the file is not a valid georeference and was ignored.",
-        )
+        return cube, ("The map info of the file is no valid georeference and was ignored.",)
     placed = with_grid(cube, Grid(rows, cols, crs, transform))
     return placed, () if crs else ("The coordinate system of the file is unknown.",)
 

@@ -17,16 +17,9 @@ from rasterio.windows import Window
 
 from hypercover.errors import SceneError, counted
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io import class_tables, envi, geotiff
+from hypercover.scene.io import class_tables, envi, gdal, geotiff
 from hypercover.scene.io.file_types import FileType, detect_type
-from hypercover.scene.io.gdal import (
-    DRIVERS,
-    GDAL_ERRORS,
-    is_vrt,
-    open_raster,
-    vrt_allowed,
-    vrt_sources,
-)
+from hypercover.scene.io.gdal import is_vrt, open_raster, vrt_allowed, vrt_sources
 from hypercover.scene.io.limits import check_cube_size, check_memory, check_unpacking
 from hypercover.scene.labels import LabelMap
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
@@ -127,14 +120,13 @@ def _raw_length(dataset: Any, path: Path) -> int:
     offset = tags.get("header_offset", "0").strip() or "0"
     if not offset.isdecimal():
         raise SceneError(
-            f"The header offset of {path} must be a number, found {offset!r}; correct it."
+            f"The header offset {offset!r} of {path} is no number; correct it."
         )
     header = 128 if dataset.driver == "LAN" else int(offset)
     bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
     item = np.dtype(dataset.dtypes[0]).itemsize * 8 if bits is None else int(bits)
-    return (
-        header + int(dataset.width) * int(dataset.height) * int(dataset.count) * item // 8
-    )
+    values = int(dataset.width) * int(dataset.height) * int(dataset.count)
+    return header + values * item // 8
 
 
 @contextmanager
@@ -148,7 +140,7 @@ def open_dataset(path: Path) -> Iterator[Any]:
     SceneError
     """
     file = path
-    drivers: Sequence[str] = DRIVERS
+    drivers: Sequence[str] = gdal.DRIVERS
     try:
         with ExitStack() as stack:
             if vrt_allowed() and is_vrt(path):
@@ -164,7 +156,7 @@ def open_dataset(path: Path) -> Iterator[Any]:
                     file, driver = stack.enter_context(readable)
                     drivers = (driver,)
             yield stack.enter_context(open_raster(file, drivers))
-    except (*GDAL_ERRORS, OSError, UnicodeDecodeError) as error:
+    except (*gdal.GDAL_ERRORS, OSError, UnicodeDecodeError) as error:
         if path.suffix.lower() in envi.RAW and not envi.headers_of(path):
             raise SceneError(
                 f"There is no header {path.stem}.hdr next to {path}; put both into one folder."
@@ -411,9 +403,8 @@ def read_window(
         if len({dtypes[number - 1] for number in chosen}) == 1:
             block: Array = dataset.read(chosen, window=window)
         else:
-            block = np.stack(
-                [dataset.read(number, window=window).astype(dtype) for number in chosen]
-            )
+            layers = [dataset.read(number, window=window) for number in chosen]
+            block = np.stack([layer.astype(dtype) for layer in layers])
     block = block.astype(dtype, copy=False)
     if block.shape[1:] == (len(rows), len(cols)):
         return block
@@ -594,8 +585,7 @@ def find_masks(dataset: Any, path: Path) -> Masks:
         if number in measured
     ]
     notes += [
-        f"Band {number} is an alpha band: where it is 0 there is no data."
-        for number in alpha
+        f"Band {at} is an alpha band: where it is 0 there is no data." for at in alpha
     ]
     candidates = [path.with_name(path.name + suffix) for suffix in (".msk", ".MSK")]
     mask_file = None if masked else next((f for f in candidates if f.is_file()), None)
@@ -604,9 +594,8 @@ def find_masks(dataset: Any, path: Path) -> Masks:
     elif mask_file is not None:
         notes.append(f"Mask: {mask_file.name}; where it is 0 there is no data.")
     joint = {MaskFlags.per_dataset, MaskFlags.nodata} <= flags[measured[0]]
-    return Masks(
-        tuple(measured), tuple(alpha), tuple(masked), mask_file, joint, tuple(notes)
-    )
+    lists = tuple(measured), tuple(alpha), tuple(masked)
+    return Masks(*lists, mask_file, joint, tuple(notes))
 
 
 def _looks_like_alpha(dataset: Any, number: int) -> bool:
@@ -618,8 +607,7 @@ def _looks_like_alpha(dataset: Any, number: int) -> bool:
         tops = np.linspace(0, rows - high, _WINDOWS_ALONG).astype(int).tolist()
         lefts = np.linspace(0, cols - wide, _WINDOWS_ALONG).astype(int).tolist()
         windows = [Window(left, top, wide, high) for top, left in product(tops, lefts)]
-    values = np.concatenate(
-        [dataset.read(number, window=window).ravel() for window in windows]
-    )
+    samples = [dataset.read(number, window=window) for window in windows]
+    values = np.concatenate([sample.ravel() for sample in samples])
     visible = values[values != 0]
     return not len(visible) or bool((visible == visible.max()).mean() >= _OPAQUE)

@@ -212,9 +212,8 @@ def _image(
 def _with_stated_nodata(scene: Scene, nodata: NoDataSpec) -> Scene:
     """Mask the values that the user states as no data."""
     cube = with_nodata(scene.cube, nodata, scene.name)
-    stated = ", ".join(
-        part if isinstance(part, str) else f"{part:.10g}" for part in parse_nodata(nodata)
-    )
+    parts = parse_nodata(nodata)
+    stated = ", ".join(part if isinstance(part, str) else f"{part:.10g}" for part in parts)
     rule = NoData.of(cube)
     return scene.replace(cube=cube).noting(
         f"No data as stated: {stated}; together with the file: {rule or 'no value'}."
@@ -464,7 +463,7 @@ def check_usable(scene: Scene) -> None:
     codes = codes[codes > 0]
     if len(codes) == 0:
         raise LabelError(
-            f"No labelled pixel of {scene.name} holds data; give labels made for this image."
+            f"No labelled pixel of {scene.name} holds data; give other labels."
         )
     if len(codes) == 1:
         raise LabelError(

@@ -93,9 +93,8 @@ def check_lengths(count: int, of: str, columns: Iterable[tuple[str, Any]]) -> No
     """Raise ValueError for a named column that is known but not of this length."""
     for name, column in columns:
         if column is not None and len(column) != count:
-            raise ValueError(
-                f"its entry {name!r} has {len(column)} values for {count} {of}"
-            )
+            found = len(column)
+            raise ValueError(f"its entry {name!r} has {found} values for {count} {of}")
 
 
 def check_pixels(rows: Ints, cols: Ints, grid: Grid) -> None:

@@ -312,14 +312,13 @@ def _read(
             file = path.absolute()
             layer = _layer(path, pyogrio.list_layers(file), layer)
             for encoding in _encodings(path):
-                source = {"layer": layer, "encoding": encoding}
+                source: dict[str, Any] = {"layer": layer, "encoding": encoding}
                 try:
                     info = pyogrio.read_info(file, **source)
                     _check_info(path, info)
                     fields = [_field(path, info, field)] if with_class else []
-                    meta, _, wkb, columns = pyogrio.raw.read(
-                        file, columns=fields, force_2d=True, **source
-                    )
+                    source |= {"columns": fields, "force_2d": True}
+                    meta, _, wkb, columns = pyogrio.raw.read(file, **source)
                     break
                 except UnicodeDecodeError:
                     continue
@@ -449,9 +448,8 @@ def _field(path: Path, info: dict[str, Any], name: str | None) -> str:
 
 def _usable(shapes: _Shapes) -> Mask:
     """Return which shapes have a geometry that is not empty."""
-    return np.asarray(
-        ~(shapely.is_missing(shapes.geometries) | shapely.is_empty(shapes.geometries))
-    )
+    missing = shapely.is_missing(shapes.geometries)
+    return np.asarray(~(missing | shapely.is_empty(shapes.geometries)))
 
 
 def _coded(shapes: _Shapes, path: Path) -> tuple[Ints, dict[int, str], frozenset[int]]:
@@ -483,9 +481,7 @@ def _coded(shapes: _Shapes, path: Path) -> tuple[Ints, dict[int, str], frozenset
 def _from_numbers(shapes: _Shapes, path: Path) -> Ints:
     values = shapes.classes
     if values.dtype.kind not in "uifb":
-        raise LabelError(
-            f"The attribute {shapes.field!r} of {path} is no text or number; name another."
-        )
+        raise LabelError(f"{shapes.field!r} of {path} is no number or text; name another.")
     stated = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
     numbers = np.where(stated, values, 0).astype(np.float64)
     odd = numbers[(numbers != np.floor(numbers)) | (numbers < 0) | (numbers > MAX_CODE)]
@@ -597,9 +593,7 @@ def check_geopackage(path: Path) -> None:
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a database read-only, for a limited time, without trusting its functions."""
     # GDAL will also see the latest changes, which are in files of their own.
-    pending = any(
-        path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal")
-    )
+    pending = any(path.with_name(path.name + end).exists() for end in ("-wal", "-journal"))
     mode = "mode=ro" if pending else "mode=ro&immutable=1"
     ends = time.monotonic() + _SECONDS
     address = f"file:{quote(str(path.absolute()))}?{mode}"
@@ -616,27 +610,19 @@ def _check_tables(path: Path, database: sqlite3.Connection) -> None:
         (_LONGEST_SQL, _MOST_OBJECTS + 1),
     ).fetchall()
     if len(objects) > _MOST_OBJECTS:
-        raise LabelError(
-            f"{path} holds more than {_MOST_OBJECTS:,} tables; save the labels alone."
-        )
+        raise LabelError(f"{path} holds more than 10,000 tables; save the labels alone.")
     views = [str(name) for kind, name, _ in objects if kind == "view"]
     if system := [name for name in views if name.lower().startswith(_SYSTEM_TABLES)]:
         raise _computed(path, system[0], "is a view")
     sql = {str(n).lower(): str(text or "") for kind, n, text in objects if kind == "table"}
     if _CONTENTS not in sql:
-        raise LabelError(
-            f"{path} is a database but not a GeoPackage; save the shapes as GeoPackage."
-        )
-    virtual = {
-        name
-        for name, text in sql.items()
-        if text.lstrip().upper().startswith("CREATE VIRTUAL")
-    }
+        raise LabelError(f"{path} is not a GeoPackage; save the shapes as GeoPackage.")
+    begins = {name: text.lstrip().upper() for name, text in sql.items()}
+    virtual = {name for name, text in begins.items() if text.startswith("CREATE VIRTUAL")}
     if system := [name for name in virtual if name.startswith("gpkg_")]:
         raise _computed(path, system[0], "is a virtual table")
-    listed = database.execute(
-        "SELECT table_name FROM gpkg_contents LIMIT ?", (_MOST_OBJECTS,)
-    ).fetchall()
+    contents = "SELECT table_name FROM gpkg_contents LIMIT ?"
+    listed = database.execute(contents, (_MOST_OBJECTS,)).fetchall()
     for layer in (_CONTENTS, *(str(name) for (name,) in listed if name is not None)):
         if layer.lower() not in sql:
             raise _computed(path, layer, "is a view or missing")

@@ -80,10 +80,8 @@ def check_overwrite(out: Path, *sources: Path | None) -> None:
     for written in _files_of(out):
         check_writable(written)
     # os.access answers where Path.exists raises: of a name too long for a file.
-    existing = [
-        source for source in sources if source is not None and os.access(source, os.F_OK)
-    ]
-    for source in existing:
+    given = [source for source in sources if source is not None]
+    for source in (source for source in given if os.access(source, os.F_OK)):
         for written, read in product(_files_of(out), companions(source)):
             if written.exists() and written.samefile(read):
                 raise CallError(
