@@ -109,9 +109,7 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
     if missing := [key for key in _NEEDED if key not in entries]:
         is_envi = text.lstrip().upper().startswith("ENVI") or len(missing) < len(_NEEDED)
         what = "an ENVI header that lacks" if is_envi else "not an image header: it lacks"
-        raise SceneError(
-            f"{path} is {what} {' and '.join(missing)}; give the image's header."
-        )
+        raise SceneError(f"{path} is {what} {' and '.join(missing)}; add them.")
     if "spectral library" in entries.get("file_type", "").lower():
         raise SceneError(f"{path} is of a spectral library; give the header of an image.")
     standard = (

@@ -91,7 +91,7 @@ def _source(path: Path, element: ET.Element) -> Path:
     # GDAL takes a file for a VRT if the root is anywhere in its first bytes.
     if _ROOT in head or head.lstrip(_BLANK).startswith(b"<"):
         raise SceneError(
-            f"{path} names {text[:80]!r}, which is an XML or VRT file; it may only name images."
+            f"{path} names {text[:80]!r}, which is an XML or VRT file itself; name images."
         )
     return source
 

@@ -311,7 +311,9 @@ def _fetch_bands(
         targets = [target for target, band in enumerate(bands) if layers[band][0] == at]
         if targets:
             inside = np.array([layers[bands[target]][1] for target in targets])
-            block[targets] = cube.reordered((1, 0, 2)).block((inside, rows, cols))
+            # Blocks are read by ascending indices.
+            ascending, back = np.unique(inside, return_inverse=True)
+            block[targets] = cube.reordered((1, 0, 2)).block((ascending, rows, cols))[back]
     return block
 
 
