@@ -19,12 +19,12 @@ from .gis.class_map_files import write_class_map as write_class_map
 from .prediction.map_prediction import predict_bundle as predict_bundle
 from .prediction.scene_prediction import predict_scene as predict_scene
 from .scene.class_map import open_class_map as open_class_map
-from .scene.clip import clip as clip
 from .scene.io.reading import open_scene as open_scene
 from .scene.io.writing import write_scene as write_scene
 from .scene.legend import Legend as Legend
 from .scene.pansharpen.fusion import pansharpen as pansharpen
 from .scene.samples import Samples as Samples
 from .scene.scene import Scene as Scene
+from .scene.selection import clip as clip
 from .scene.simulation.simulate import simulate as simulate
 from .splits.audit import audit as audit

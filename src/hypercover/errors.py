@@ -42,7 +42,7 @@ class HypercoverError(Exception):
 
     def __init__(self, *args: object) -> None:
         super().__init__(
-            *(shorten(one, _LONGEST, _END) if isinstance(one, str) else one for one in args)
+            *(shorten(arg, _LONGEST, _END) if isinstance(arg, str) else arg for arg in args)
         )
 
 

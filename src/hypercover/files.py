@@ -81,8 +81,8 @@ def is_address(path: str | Path) -> bool:
     (False, False)
     """
     text = str(path)
-    shared = text.startswith("\\\\")
-    return shared or "://" in text or bool(_VIRTUAL.match(text) or _ADDRESS.match(text))
+    remote = text.startswith("\\\\") or "://" in text
+    return remote or bool(_VIRTUAL.match(text) or _ADDRESS.match(text))
 
 
 def check_local(path: str | Path) -> None:
@@ -160,19 +160,15 @@ def check_writable(path: str | Path) -> Path:
             raise OSError(errno.EISDIR, "a folder")
         if target.exists() and not target.is_file():
             raise OSError(errno.EEXIST, "a device or a pipe")
-        _check_folder(next(one for one in target.absolute().parents if one.exists()))
+        folder = next(each for each in target.absolute().parents if each.exists())
+        if not folder.is_dir():
+            raise OSError(errno.ENOTDIR, "a file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+            raise OSError(errno.EROFS if read_only else errno.EACCES, "not allowed")
     except OSError as error:
         raise write_error(target, error) from error
     return target
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise the error that creating a file in a folder would raise."""
-    if not folder.is_dir():
-        raise OSError(errno.ENOTDIR, "a file")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
-        raise OSError(errno.EROFS if read_only else errno.EACCES, "not allowed")
 
 
 def _check_length(target: Path) -> None:
@@ -203,25 +199,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     target = check_writable(path)
     make_folder(target.parent)
-    draft = target.with_name(f".{target.stem}.{_writer()}.part{target.suffix}")
+    # Unique among all processes of all machines that share a disk.
+    writer = f"{_machine()}-{os.getpid()}-{next(_serial)}"
+    draft = target.with_name(f".{target.stem}.{writer}.part{target.suffix}")
     try:
         yield draft
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(draft, target)
-        for watcher in _watchers:
-            watcher.add(target.absolute())
+        add_written(target)
     except OutputError:
         raise
     except OSError as error:
         raise write_error(target, error) from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _writer() -> str:
-    """Return a name that is unique among all processes of all machines that share a disk."""
-    return f"{_machine()}-{os.getpid()}-{next(_serial)}"
 
 
 @cache
@@ -238,27 +230,21 @@ def is_abandoned_draft(name: str) -> bool:
     match = DRAFT.fullmatch(name)
     if match is None or match["machine"] not in (None, _machine()):
         return False
-    return not _runs(int(match["process"]))
+    try:
+        os.kill(int(match["process"]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def remove_abandoned_drafts(path: str | Path) -> None:
     """Remove drafts of a file and its sidecars that killed processes have left."""
     target = Path(path)
     for draft in target.parent.glob(".*.part.*"):
-        own = draft.name.startswith(f".{target.stem}.")
-        if own and is_abandoned_draft(draft.name):
+        if draft.name.startswith(f".{target.stem}.") and is_abandoned_draft(draft.name):
             draft.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
-    """Tell whether a process exists on this machine."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -292,12 +278,12 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
 
 def _escaped(cell: object) -> object:
-    if isinstance(cell, str):
-        # Some readers take it for the end of a line, and the writer does not quote it.
-        cell = cell.replace("\r", " ")
-    if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
-        return f"'{cell}"
-    return cell
+    if not isinstance(cell, str):
+        return cell
+    # Some readers take it for the end of a line, and the writer does not quote it.
+    cell = cell.replace("\r", " ")
+    formula = _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if formula else cell
 
 
 def find_ignoring_case(path: Path) -> Path | None:
@@ -310,7 +296,7 @@ def find_ignoring_case(path: Path) -> Path | None:
     if not path.parent.is_dir():
         return None
     name = path.name.lower()
-    matches = (one for one in sorted(path.parent.iterdir()) if one.name.lower() == name)
+    matches = (each for each in sorted(path.parent.iterdir()) if each.name.lower() == name)
     return next(matches, None)
 
 
@@ -323,7 +309,7 @@ def collect_written() -> Iterator[set[Path]]:
         yield paths
     finally:
         # By identity: two empty sets are equal.
-        _watchers[:] = [one for one in _watchers if one is not paths]
+        _watchers[:] = [each for each in _watchers if each is not paths]
 
 
 def add_written(path: str | Path) -> None:

@@ -16,29 +16,29 @@ _UNKNOWN = 8 * 2**30
 """Bytes assumed if the system does not report what is available."""
 
 
-def _from_meminfo() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
 def available_bytes() -> int:
     """Return the memory available for new arrays, in bytes.
 
     Limits of a batch job or a container are respected.
     """
-    known = _from_meminfo()
-    if known is None:
-        known = _from_system()
-    return min([known, *_left_by_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+    free = _field("/proc/meminfo", "MemAvailable:")
+    if free is None:
+        free = _total()
+    return min([free, *_left_by_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
 
 
-def _from_system() -> int:
+def _field(path: str, name: str) -> int | None:
+    """Return the size in bytes on a line of a file of the kernel; None if it is missing."""
+    try:
+        lines = Path(path).read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    sizes = (int(line.split()[1]) for line in lines if line.startswith(name))
+    size = next(sizes, None)
+    return None if size is None else size * 1024
+
+
+def _total() -> int:
     """Return the total memory of a machine that does not report how much is free."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -58,19 +58,19 @@ def _left_by_limits(groups: Path, root: Path) -> list[int]:
         return []
     found = []
     for line in lines:
-        _, _, named = line.partition(":")
-        controllers, _, path = named.partition(":")
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if controllers == "":
-            found.extend(_up(root, path, ("memory.max", "memory.current", "inactive_file")))
+            names = ("memory.max", "memory.current", "inactive_file")
+            found += _up(root, path, names)
         elif controllers == "memory":
-            found.extend(_up(root / "memory", path, _FIRST_VERSION))
+            found += _up(root / "memory", path, _FIRST_VERSION)
     return found
 
 
 def _up(root: Path, path: str, names: tuple[str, str, str]) -> list[int]:
     """Return the memory left by each limited group from a path up to the root."""
     group = root / path.lstrip("/")
-    folders = (one for one in (group, *group.parents) if one.is_relative_to(root))
+    folders = (each for each in (group, *group.parents) if each.is_relative_to(root))
     left = (_left_in(folder, *names) for folder in folders)
     return [size for size in left if size is not None]
 
@@ -83,10 +83,8 @@ def _left_in(folder: Path, limit: str, used: str, cached: str) -> int | None:
         statistics = (folder / "memory.stat").read_text(encoding="ascii")
     except (OSError, ValueError):
         return None
-    droppable = dict(line.split(" ", 1) for line in statistics.splitlines()).get(
-        cached, "0"
-    )
-    return max(0, most - held + int(droppable))
+    fields = dict(line.split(" ", 1) for line in statistics.splitlines())
+    return max(0, most - held + int(fields.get(cached, "0")))
 
 
 def resident_bytes() -> int:
@@ -101,12 +99,7 @@ def resident_bytes() -> int:
 def peak_bytes() -> int:
     """Return the peak resident memory of this process, in bytes; 0 if unknown."""
     # Not getrusage: for a new process it includes the peak of the parent.
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return 0
-    peaks = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(next(peaks, "0")) * 1024
+    return _field("/proc/self/status", "VmHWM:") or 0
 
 
 def parse_size(text: str) -> int:

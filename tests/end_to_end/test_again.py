@@ -51,9 +51,9 @@ def test_a_kept_model_makes_the_same_map(desk, scene, finished, call, tmp_path, 
 
 
 def test_a_scene_of_other_bands_or_wavelengths_is_refused(scene, finished, call, tmp_path):
-    from hypercover.scene.bands import select_bands
     from hypercover.scene.io.reading import open_scene
     from hypercover.scene.io.writing import write_scene
+    from hypercover.scene.selection import select_bands
 
     whole = open_scene(scene.image)
     fewer = write_scene(select_bands(whole, drop="5-7"), tmp_path / "fewer.tif")

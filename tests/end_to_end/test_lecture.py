@@ -14,7 +14,7 @@ import rasterio
 
 from hypercover.experiment.config.presets import NAMED
 from hypercover.jobs.record import result_of
-from hypercover.scene.simulation.settings import SimulationSettings
+from hypercover.scene.simulation.simulate import SimulationSettings
 
 pytestmark = pytest.mark.usefixtures("sketched")
 

@@ -10,9 +10,10 @@ from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.config.schema import SceneSpec
 from hypercover.scene.datasets.catalog import known_map
 from hypercover.scene.io.reading import read_label_map
-from hypercover.scene.labels import drop_classes, legend_of
+from hypercover.scene.labels import legend_of
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.settings import PRESETS
+from hypercover.scene.selection import drop_classes
+from hypercover.scene.simulation.simulate import PRESETS
 
 PUBLISHED = """
 Buildings 1720/15475; Corn 1778/16005; Corn? 16/142; Corn-EW 51/463; Corn-NS 236/2120;

@@ -26,8 +26,7 @@ from hypercover.gis.agreement import CHECK_LEGEND, class_check
 from hypercover.report.embedded_images import embed_png, read_image
 from hypercover.scene import scene as scene_module
 from hypercover.scene.legend import Legend
-from hypercover.scene.rgb import pick_bands
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, pick_bands
 
 PARTS = {1: "#0072b2", 2: "#cc79a7", 3: "#e69f00", 4: "#3b3f45"}
 

@@ -25,11 +25,11 @@ from hypercover.prediction.map_prediction import predict_bundle, predict_image
 from hypercover.prediction.model_input import describe_training_image
 from hypercover.prediction.tile_tasks import SceneSource
 from hypercover.scene.class_map import open_class_map
+from hypercover.scene.encoding import ScaleOffset
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import format_list
-from hypercover.scene.scale_offset import ScaleOffset
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore
 

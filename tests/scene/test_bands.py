@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercover.errors import SceneError
-from hypercover.scene.bands import select_bands
 from hypercover.scene.datasets.catalog import aviris_bands
 from hypercover.scene.scene import Scene
+from hypercover.scene.selection import select_bands
 
 WATER = [*range(104, 109), *range(150, 164), 220]
 

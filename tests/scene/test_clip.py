@@ -13,12 +13,12 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hypercover.errors import HypercoverError, LabelError, SceneError
-from hypercover.scene.clip import clip, crop, read_area
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
+from hypercover.scene.selection import clip, crop, read_area
 
 
 def raster(path, values, grid, **more):

@@ -9,7 +9,6 @@ from scipy.integrate import quad
 
 from hypercover.gis.class_map_files import write_class_map
 from hypercover.scene.class_map import open_class_map
-from hypercover.scene.clip import read_area
 from hypercover.scene.grid import (
     Grid,
     describe_orientation,
@@ -21,6 +20,7 @@ from hypercover.scene.grid import (
 from hypercover.scene.io.reading import open_labels
 from hypercover.scene.io.vector import read_vector_labels
 from hypercover.scene.legend import Legend
+from hypercover.scene.selection import read_area
 
 A, F = 6_378_137.0, 1 / 298.257223563
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hypercover.errors import LabelError
-from hypercover.scene.labels import LabelMap, drop_classes, legend_of, match_classes
+from hypercover.scene.labels import LabelMap, legend_of, match_classes
 from hypercover.scene.legend import Legend
+from hypercover.scene.selection import drop_classes
 
 CODES = np.array([[1, 4, 0], [4, 4, 1]], np.uint8)
 

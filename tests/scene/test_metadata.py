@@ -7,14 +7,13 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.features.feature import feature_scene
-from hypercover.scene.bands import select_bands
-from hypercover.scene.clip import clip
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.metadata import clean_header, select_header_bands, with_header
 from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.scene import Scene
+from hypercover.scene.selection import clip, select_bands
 
 HEADER = """ENVI
 description = {

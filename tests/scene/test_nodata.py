@@ -10,9 +10,7 @@ from rasterio.enums import ColorInterp
 
 from hypercover.errors import SceneError
 from hypercover.features.chain import Chain
-from hypercover.scene.bands import select_bands
-from hypercover.scene.clip import crop
-from hypercover.scene.fill_value import with_fill_value
+from hypercover.scene.encoding import with_fill_value
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.nodata import (
@@ -23,6 +21,7 @@ from hypercover.scene.nodata import (
     with_nodata,
 )
 from hypercover.scene.scene import Scene
+from hypercover.scene.selection import crop, select_bands
 
 DIMS = ("band", "y", "x")
 SIZE = (12, 15)

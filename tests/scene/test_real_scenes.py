@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from hypercover.scene.bands import select_bands
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.reading import check_usable, open_labels, open_scene
-from hypercover.scene.labels import drop_classes
+from hypercover.scene.selection import drop_classes, select_bands
 
 INDIAN_PINES = {
     "Alfalfa": 46, "Corn-notill": 1428, "Corn-mintill": 830, "Corn": 237,

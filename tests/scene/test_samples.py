@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hypercover.scene import scene as module
-from hypercover.scene.lazy import LazyArray
 from hypercover.scene.samples import Samples, spectra_of
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import LazyArray
 
 LABEL_MAPS = arrays(
     np.uint16, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(0, 300)

@@ -7,8 +7,8 @@ import rasterio
 import xarray as xr
 from scipy.io import netcdf_file
 
+from hypercover.scene.encoding import ScaleOffset, header_from_attributes, rescale
 from hypercover.scene.io.reading import open_scene
-from hypercover.scene.scale_offset import ScaleOffset, header_from_attributes, rescale
 from hypercover.scene.scene import Scene
 
 VALUES = np.arange(1, 3 * 4 * 5 + 1, dtype=np.int16).reshape(3, 4, 5) * 40

@@ -82,10 +82,10 @@ def test_other_dimensions_are_refused_with_a_remedy_that_works(dims, values):
     centres = np.linspace(450, 950, 6)
     if "wavelength" in dims:
         cube = cube.assign_coords(wavelength=centres)
-    with pytest.raises(SceneError, match="such as with cube") as told:
+    with pytest.raises(SceneError, match="make a scene of such an array with") as told:
         Scene(cube)
-    remedy = str(told.value).partition("such as with ")[2].rstrip(".")
-    scene = Scene(eval(remedy, {"cube": cube}))
+    remedy = str(told.value).partition("such an array with ")[2].rstrip(".")
+    scene = eval(remedy, {"cube": cube, "Scene": Scene})
     np.testing.assert_array_equal(scene.cube.values, values)
     assert scene.bands.tolist() == [1, 2, 3, 4, 5, 6]
     if "wavelength" in dims:

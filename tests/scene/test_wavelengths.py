@@ -6,10 +6,10 @@ import rasterio
 import rasterio.shutil
 import xarray as xr
 
-from hypercover.scene.bands import select_bands
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.scene import Scene
+from hypercover.scene.selection import select_bands
 from hypercover.scene.wavelengths import bands_from_tags, to_nanometres, widths_in_nm
 
 NM = [450.5, 550.25, 650.0, 850.0, 1400.0, 2200.0]

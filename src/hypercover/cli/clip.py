@@ -39,10 +39,10 @@ def command(
     Example: hypercover clip cube.hdr municipality.gpkg -o part.tif
     """
     from hypercover.cli.progress import bar
-    from hypercover.scene.clip import clip, read_area
     from hypercover.scene.io.reading import open_scene
     from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
     from hypercover.scene.metadata import labelled_name
+    from hypercover.scene.selection import clip, read_area
 
     check_overwrite(out, image, area)
     # HDF5 alone has a place for labels; a label map of its own is for the others.

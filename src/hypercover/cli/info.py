@@ -194,8 +194,8 @@ def command(
     Example: hypercover info cube.hdr --labels fields.gpkg --label-field crop
     """
     from hypercover.cli.tables import show
-    from hypercover.scene.bands import select_bands
     from hypercover.scene.io.reading import open_scene
+    from hypercover.scene.selection import select_bands
 
     scene = open_scene(
         image,

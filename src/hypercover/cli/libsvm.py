@@ -93,8 +93,8 @@ def command(
     from hypercover.cli.progress import bar
     from hypercover.errors import counted
     from hypercover.experiment.libsvm_export import write_sets
-    from hypercover.scene.clip import crop as cut
-    from hypercover.scene.labels import drop_classes
+    from hypercover.scene.selection import crop as cut
+    from hypercover.scene.selection import drop_classes
     from hypercover.splits.random_split import RandomSplit
 
     scene = chosen_scene(

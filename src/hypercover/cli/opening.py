@@ -38,8 +38,8 @@ CHAIN = Annotated[
 
 def chosen_scene(image: Path, labels: Path | None, **given: Any) -> "Scene":
     """Open a scene with its bands chosen."""
-    from hypercover.scene.bands import select_bands
     from hypercover.scene.io.reading import open_scene
+    from hypercover.scene.selection import select_bands
 
     keep, drop = given.pop("keep_bands"), given.pop("drop_bands")
     scene = open_scene(image, labels, **given)

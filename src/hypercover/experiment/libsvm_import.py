@@ -23,10 +23,10 @@ from hypercover.scene.grid import with_grid
 from hypercover.scene.io.file_types import local_file
 from hypercover.scene.io.limits import check_cube_size
 from hypercover.scene.io.writing import write_labels, write_scene
-from hypercover.scene.lazy import Fetch, Indices, LazyArray
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.metadata import with_header
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import Fetch, Indices, LazyArray
 from hypercover.types import Array, Ints, Progress
 
 

@@ -13,10 +13,9 @@ from hypercover.features.chain import Chain
 from hypercover.features.feature import Feature, feature_scene, subprogress
 from hypercover.features.profiles import Profiles
 from hypercover.scene.io.limits import fits_in_memory
-from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
-from hypercover.scene.tiling import Tile
+from hypercover.scene.tiling import LazyArray, Tile, bounding_slice
 from hypercover.types import Array, Indices, Mask, Progress, Singles
 
 _GAP = 64

@@ -7,8 +7,7 @@ import numpy as np
 from hypercover.figures.canvas import thinning_step
 from hypercover.scene.metadata import labelled_name
 from hypercover.scene.nodata import valid_pixels
-from hypercover.scene.rgb import pick_bands, stretched
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, pick_bands, stretched
 from hypercover.scene.tiling import strips
 from hypercover.types import Bytes, Floats
 

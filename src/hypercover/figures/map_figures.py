@@ -17,8 +17,7 @@ from hypercover.figures.canvas import (
 from hypercover.figures.composites import quicklook, scene_title
 from hypercover.gis.agreement import CHECK_LEGEND, RIGHT, WRONG, SplitParts, class_check
 from hypercover.scene.legend import Legend
-from hypercover.scene.rgb import pick_bands
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, pick_bands
 from hypercover.splits.split import PART_COLORS, PARTS
 from hypercover.types import Bytes, Codes
 

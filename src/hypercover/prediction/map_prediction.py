@@ -40,11 +40,11 @@ from hypercover.prediction.tile_tasks import (
     tile_tasks,
 )
 from hypercover.scene.class_map import open_class_map
-from hypercover.scene.clip import read_area
 from hypercover.scene.inputs import known_inputs
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import ALL_ZERO, fits_dtype, parse_nodata
 from hypercover.scene.scene import Scene
+from hypercover.scene.selection import read_area
 from hypercover.scene.tile_store import TileStore, inputs_path
 from hypercover.types import Mask, Progress, Report
 

@@ -14,9 +14,9 @@ from hypercover.errors import CallError, ModelError
 from hypercover.features.blockwise import BorderLevels, blockwise, border_levels
 from hypercover.features.chain import Chain
 from hypercover.memory import resident_bytes
+from hypercover.scene.encoding import ScaleOffset, rescale
 from hypercover.scene.inputs import input_identity
 from hypercover.scene.samples import Samples, spectra_of
-from hypercover.scene.scale_offset import ScaleOffset, rescale
 from hypercover.scene.scene import Scene
 from hypercover.types import Array, Floats, Progress
 

@@ -28,8 +28,7 @@ from hypercover.prediction.layers import (
     has_scores,
     predict_piece,
 )
-from hypercover.scene.data_array import with_coordinates
-from hypercover.scene.grid import with_grid
+from hypercover.scene.grid import with_coordinates, with_grid
 from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.geotiff import MAP_BLOCK
 from hypercover.scene.legend import MAX_CODE, Legend

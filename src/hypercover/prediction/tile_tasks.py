@@ -17,11 +17,11 @@ from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Arguments, Plan, Registry, Task
 from hypercover.jobs.record import read_json
 from hypercover.jobs.runner import Event, run_plan
-from hypercover.scene.bands import select_bands
 from hypercover.scene.inputs import input_identity
 from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
+from hypercover.scene.selection import select_bands
 from hypercover.types import Progress
 
 _JOB = "job.json"

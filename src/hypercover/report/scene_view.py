@@ -13,8 +13,7 @@ from hypercover.figures.spectra import order_bands
 from hypercover.gis.agreement import TRAINING_PART
 from hypercover.prediction.map_view import read_view_arrays, view_step
 from hypercover.scene.io.numpy_files import save_arrays
-from hypercover.scene.rgb import stretched
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, stretched
 from hypercover.types import Array, Arrays, Bytes, Floats, Mask, Singles
 
 COMPOSITES = {

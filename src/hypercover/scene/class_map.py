@@ -71,11 +71,12 @@ class ClassMap:
         file = local_file(path)
         labels = read_label_map(file, self.grid, variable, field, layer)
         matched = match_classes(labels, self.legend, "the map")
-        present = {int(code) for code in np.unique(matched.codes)} - {0}
-        more = Legend.of(
-            {code: matched.names.get(code, f"Class {code}") for code in present}
-        )
-        return matched.codes, _joined(self.legend, more), (*matched.notes, *labels.losses)
+        codes = np.unique(matched.codes[matched.codes > 0]).tolist()
+        names = {code: matched.names.get(code, f"Class {code}") for code in codes}
+        names |= {item.code: item.name for item in self.legend}
+        own = {item.code: item.color for item in self.legend}
+        legend = Legend.of(names, class_colors(names, own))
+        return matched.codes, legend, (*matched.notes, *labels.losses)
 
 
 def open_class_map(path: str | Path) -> ClassMap:
@@ -92,6 +93,17 @@ def open_class_map(path: str | Path) -> ClassMap:
         If the file is damaged or has more than one band.
     LabelError
         If its values are not class codes.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from hypercover.scene.io.writing import write_labels
+    >>> legend = Legend.of({1: "Corn", 2: "Oats"})
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "map.tif"
+    ...     _ = write_labels(np.array([[1, 2]], np.uint8), legend, Grid(1, 2), path)
+    ...     open_class_map(path).legend.names
+    ('Corn', 'Oats')
     """
     from hypercover.scene.io.array_files import ARRAY_READERS
     from hypercover.scene.io.raster import read_image, read_raster_labels
@@ -105,13 +117,6 @@ def open_class_map(path: str | Path) -> ClassMap:
         )
     labels = read_raster_labels(file)
     legend, notes = legend_of(labels)
-    rows, cols = labels.codes.shape
-    grid = labels.grid or Grid(rows, cols)
+    grid = labels.grid or Grid(*labels.codes.shape)
     on_zero = () if labels.zero is None else (*labels.notes[-1:], *notes[-1:])
     return ClassMap(labels.codes, legend, grid, read_image(file).origin, on_zero)
-
-
-def _joined(legend: Legend, more: Legend) -> Legend:
-    """Add classes to a legend, in distinct colours."""
-    names = {land.code: land.name for land in (*more, *legend)}
-    return Legend.of(names, class_colors(names, {land.code: land.color for land in legend}))

@@ -1,14 +1,14 @@
 """Cubes from NumPy arrays and xarray's DataArrays of any axis order."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError, counted
-from hypercover.scene.grid import Grid, grid_of, with_grid
+from hypercover.scene.grid import Grid, Transform, grid_of, with_grid
 from hypercover.scene.io.axes import axis_role, order_from_names
 from hypercover.scene.wavelengths import to_nanometres
 
@@ -53,8 +53,15 @@ def as_cube(
     SceneError
         If the axes cannot be recognised, or wavelengths or CRS do not fit.
     """
-    cube = array if isinstance(array, xr.DataArray) else _plain(array)
-    cube, notes = _with_wavelengths(_ordered(cube), wavelengths)
+    if not isinstance(array, xr.DataArray):
+        values = np.asarray(array)
+        if values.ndim not in (2, 3):
+            raise SceneError(
+                f"An image is an array (band, row, col) or (row, col), got the shape "
+                f"{values.shape}; reshape it."
+            )
+        array = xr.DataArray(values, dims=_DIMS[-values.ndim :])
+    cube, notes = _with_wavelengths(_ordered(array), wavelengths)
     names = cube.attrs.get("long_name")
     if isinstance(names, tuple | list) and len(names) == cube.sizes["band"]:
         cube = cube.assign_coords(band_name=("band", [str(name) for name in names]))
@@ -63,20 +70,10 @@ def as_cube(
     return cube, notes
 
 
-def _plain(values: npt.ArrayLike) -> xr.DataArray:
-    array = np.asarray(values)
-    if array.ndim not in (2, 3):
-        raise SceneError(
-            f"An image is an array (band, row, col) or (row, col), got the shape "
-            f"{array.shape}; reshape it."
-        )
-    return xr.DataArray(array, dims=_DIMS[-array.ndim :])
-
-
 def _ordered(cube: xr.DataArray) -> xr.DataArray:
     """Return the cube as (band, y, x)."""
     single = [
-        dim for dim in cube.dims if cube.sizes[dim] == 1 and axis_role(str(dim)) is None
+        dim for dim, size in cube.sizes.items() if size == 1 and not axis_role(str(dim))
     ]
     cube = cube.squeeze(single, drop=True)
     if cube.ndim == 2:
@@ -142,27 +139,11 @@ def _placed(
             ) from error
     place = grid.transform
     if transform is not None:
-        numbers = [float(number) for number in transform][:6]
+        numbers = tuple(float(number) for number in transform)[:6]
         if len(numbers) < 6:
             raise SceneError(
-                f"A transform has the six numbers a, b, c, d, e, f, got {numbers}; give an "
-                "affine.Affine or six numbers."
+                f"A transform has the six numbers a, b, c, d, e, f, got {list(numbers)}; give "
+                "an affine.Affine or six numbers."
             )
-        place = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
+        place = cast(Transform, numbers)
     return with_grid(cube, Grid(grid.rows, grid.cols, wkt, place))
-
-
-def with_coordinates(cube: xr.DataArray) -> xr.DataArray:
-    """Return the cube with the coordinates x and y of its pixel centres.
-
-    A turned grid has none: its ``GeoTransform`` alone says where its pixels are.
-    """
-    grid = grid_of(cube)
-    a, b, c, d, e, f = grid.transform
-    cube = cube.assign_attrs(grid_mapping="spatial_ref")
-    if b or d or not grid.placed:
-        return cube
-    return cube.assign_coords(
-        x=("x", c + a * (np.arange(grid.cols) + 0.5)),
-        y=("y", f + e * (np.arange(grid.rows) + 0.5)),
-    )

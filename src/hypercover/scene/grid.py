@@ -14,6 +14,9 @@ from hypercover.types import Floats
 _UNEVEN, _AGREE = 1e-3, 1e-4
 """Tolerances in pixels: for regular coordinates, and for equal transforms."""
 
+Transform = tuple[float, float, float, float, float, float]
+"""Affine a, b, c, d, e, f: x = a·col + b·row + c, y = d·col + e·row + f."""
+
 _UNPLACED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -27,7 +30,7 @@ class Grid:
     """Number of columns."""
     crs: str | None = None
     """Coordinate reference system as WKT; None if unknown."""
-    transform: tuple[float, float, float, float, float, float] = _UNPLACED
+    transform: Transform = _UNPLACED
     """Affine a, b, c, d, e, f: x = a·col + b·row + c, y = d·col + e·row + f."""
 
     @property
@@ -74,9 +77,6 @@ def grid_of(cube: xr.DataArray) -> Grid:
     return Grid(rows, cols, crs, _by_coordinates(cube, stated, crs))
 
 
-Transform = tuple[float, float, float, float, float, float]
-
-
 def _by_coordinates(cube: xr.DataArray, stated: Transform, crs: str | None) -> Transform:
     """Return the transform of regular coordinates of a cube, or else the stored one."""
     across, down = (_first_and_step(cube, axis) for axis in ("x", "y"))
@@ -117,6 +117,22 @@ def with_grid(cube: xr.DataArray, grid: Grid) -> xr.DataArray:
         attrs |= {"crs_wkt": grid.crs, "spatial_ref": grid.crs}
     bare = cube.drop_vars(["x", "y"], errors="ignore")
     return bare.assign_coords(spatial_ref=xr.Variable((), 0, attrs))
+
+
+def with_coordinates(cube: xr.DataArray) -> xr.DataArray:
+    """Return the cube with the coordinates x and y of its pixel centres.
+
+    A turned grid has none: its ``GeoTransform`` alone says where its pixels are.
+    """
+    grid = grid_of(cube)
+    a, b, c, d, e, f = grid.transform
+    cube = cube.assign_attrs(grid_mapping="spatial_ref")
+    if b or d or not grid.placed:
+        return cube
+    return cube.assign_coords(
+        x=("x", c + a * (np.arange(grid.cols) + 0.5)),
+        y=("y", f + e * (np.arange(grid.rows) + 0.5)),
+    )
 
 
 _SLIGHT = 1e-6
@@ -222,7 +238,10 @@ def ground_coordinates(crs: str) -> Callable[[Floats], Floats]:
     if has_equal_pixels(crs):
         _, metres = system.linear_units_factor
         return lambda points: points * metres
-    axis, flattening = _ellipsoid(crs)
+    match = _ELLIPSOID.search(crs)
+    # By default that of WGS 84.
+    axis, inverse = map(float, match.groups()) if match else (6_378_137.0, 298.257223563)
+    flattening = 1 / inverse if inverse else 0.0
     squared = flattening * (2 - flattening)
 
     def moved(points: Floats) -> Floats:
@@ -235,15 +254,6 @@ def ground_coordinates(crs: str) -> Callable[[Floats], Floats]:
     return moved
 
 
-def _ellipsoid(crs: str) -> tuple[float, float]:
-    """Return semi-major axis in metres and flattening, by default of WGS 84."""
-    match = _ELLIPSOID.search(crs)
-    if match is None:
-        return 6_378_137.0, 1 / 298.257223563
-    axis, inverse = float(match[1]), float(match[2])
-    return axis, 1 / inverse if inverse else 0.0
-
-
 def _radians(points: Floats, system: Any) -> tuple[Floats, Floats]:
     """Return longitudes and latitudes of points in a coordinate system."""
     from rasterio.crs import CRS
@@ -252,9 +262,8 @@ def _radians(points: Floats, system: Any) -> tuple[Floats, Floats]:
     if system.is_geographic:
         _, unit = system.units_factor
         return points[:, 0] * unit, points[:, 1] * unit
-    there = transform(system, CRS.from_epsg(4326), points[:, 0], points[:, 1])
-    longitude, latitude = (np.radians(np.asarray(one, np.float64)) for one in there)
-    return longitude, latitude
+    lon, lat, *_ = transform(system, CRS.from_epsg(4326), points[:, 0], points[:, 1])
+    return np.radians(np.asarray(lon, np.float64)), np.radians(np.asarray(lat, np.float64))
 
 
 def pixel_hectares(grid: Grid) -> Floats | None:

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from hypercover.errors import OutputError, SceneError
 from hypercover.files import file_sha256, read_checksummed, write_checksummed
@@ -27,10 +27,6 @@ _GRANULE = {"granule", "img_data"}
 """Folders of the images of a Sentinel-2 product."""
 
 
-def _folders(inner: Path, metadata: Path) -> set[str]:
-    return {part.lower() for part in inner.relative_to(metadata.parent).parts}
-
-
 def companions(path: Path) -> tuple[Path, ...]:
     """Return a file and all files that are read with it.
 
@@ -38,33 +34,36 @@ def companions(path: Path) -> tuple[Path, ...]:
     pixels and classes belong to it as well.
     """
     name, stem, suffix = path.name.lower(), path.stem.lower(), path.suffix.lower()
-    # -wal: latest changes of a GeoPackage.  No .aux.xml: viewers write statistics there.
     if vrt_allowed() and is_vrt(path):
         return (path, *vrt_sources(path))
+    product = _PRODUCT.fullmatch(path.name)
+    if product:
+        start = (product[1] or product[2] or "").lower()
+        if start:
+            images = [
+                each
+                for each in path.parent.iterdir()
+                if each.name.lower().startswith(start)
+            ]
+        else:
+            images = [each for each in path.parent.glob("*/*/*/**/*")
+                      if each.suffix.lower() == ".jp2" and {
+                          part.lower() for part in each.relative_to(path.parent).parts} >= _GRANULE]  # fmt: skip
+        return (path, *sorted(each for each in images if each.is_file() and each != path))
+    # -wal: latest changes of a GeoPackage.  No .aux.xml: viewers write statistics there.
     names = {f"{name}-wal"}
     if suffix == ".shp":
-        names |= {f"{stem}{one}" for one in _SHAPE}
+        names |= {f"{stem}{ending}" for ending in _SHAPE}
     elif suffix == ".hdr":
-        names |= {f"{stem}{one}" for one in ("", *RAW)}
+        names |= {f"{stem}{ending}" for ending in ("", *RAW)}
         with suppress(SceneError):
             names.add(data_file(path).name.lower())
     elif suffix in ("", *RAW) or find_header(path) is not None:
         names |= {f"{stem}.hdr", f"{name}.hdr"}
-    product = _PRODUCT.fullmatch(path.name)
-    if product:
-        start = product[1] or product[2] or ""
-        around = path.parent.iterdir() if start else path.parent.glob("*/*/*/**/*")
-        images = (
-            one
-            for one in around
-            if one.name.lower().startswith(start.lower())
-            if start or (one.suffix.lower() == ".jp2" and _folders(one, path) >= _GRANULE)
-        )
-        return (path, *sorted(one for one in images if one.is_file() and one != path))
     # Masks of the pixels.
-    names |= {f"{one}.msk" for one in (name, *names)}
-    others = sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
-    return (path, *(one for one in others if one.name != path.name))
+    names |= {f"{each}.msk" for each in (name, *names)}
+    others = sorted(each for each in path.parent.iterdir() if each.name.lower() in names)
+    return (path, *(each for each in others if each.name != path.name))
 
 
 Identity = tuple[tuple[str, int, int], ...]
@@ -77,7 +76,7 @@ def file_identity(path: Path | None, *, styled: bool = False) -> Identity:
     """
     files = () if path is None else companions(path)
     if styled and path is not None:
-        files += tuple(one for one in style_files(path) if one.is_file())
+        files += tuple(each for each in style_files(path) if each.is_file())
     stats = [(str(file), file.stat()) for file in files]
     return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
@@ -88,30 +87,22 @@ _MOST_TIMES = 100
 _BIGGEST = 2**26
 """Largest record in bytes."""
 
-_Count = Annotated[int, Field(ge=0, lt=2**63)]
 
-_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class _Known(BaseModel):
+class _File(BaseModel, extra="forbid", frozen=True):
     """A file as it was when it was first read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    size: _Count
+    size: Annotated[int, Field(ge=0, lt=2**63)]
     """Bytes."""
-    sha256: _Digest
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hash of the content."""
     times: Annotated[tuple[int, ...], Field(min_length=1)]
     """Modification times in ns since 1970: the first, then those of unchanged content."""
 
 
-class _Document(BaseModel):
+class _Record(BaseModel, extra="forbid", frozen=True):
     """The record on disk."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    files: dict[str, _Known]
+    files: dict[str, _File]
 
 
 class Inputs:
@@ -129,7 +120,7 @@ class Inputs:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._known: dict[str, _Known] = dict(_read(self._path))
+        self._recorded: dict[str, _File] = dict(_read(self._path))
         self._found: dict[tuple[Path, bool], Identity] = {}
         self._seen: dict[str, tuple[int, int]] = {}
         self._changed = False
@@ -143,7 +134,7 @@ class Inputs:
             return ()
         if (path, styled) not in self._found:
             parts = file_identity(path, styled=styled)
-            self._found[path, styled] = tuple(map(self._as_known, parts))
+            self._found[path, styled] = tuple(map(self._as_recorded, parts))
         return self._found[path, styled]
 
     @property
@@ -162,12 +153,12 @@ class Inputs:
         if self._path is None:
             return
         for name, (size, time) in self._seen.items():
-            if name not in self._known:
+            if name not in self._recorded:
                 digest = file_sha256(name)
-                self._known[name] = _Known(size=size, sha256=digest, times=(time,))
+                self._recorded[name] = _File(size=size, sha256=digest, times=(time,))
                 self._changed = True
         # Starting again removes the record.
-        self._changed |= bool(self._known) and not self._path.exists()
+        self._changed |= bool(self._recorded) and not self._path.exists()
         self.save()
 
     def save(self) -> None:
@@ -179,8 +170,8 @@ class Inputs:
             If it cannot be written.
         """
         if self._changed and self._path is not None:
-            document = _Document(files=self._known)
-            write_checksummed(self._path, document.model_dump(mode="json"))
+            record = _Record(files=self._recorded)
+            write_checksummed(self._path, record.model_dump(mode="json"))
             self._changed = False
 
     def forget(self) -> None:
@@ -188,28 +179,21 @@ class Inputs:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def _as_known(self, fact: tuple[str, int, int]) -> tuple[str, int, int]:
+    def _as_recorded(self, fact: tuple[str, int, int]) -> tuple[str, int, int]:
         name, size, time = fact
         self._seen[name] = (size, time)
-        known = self._known.get(name)
-        if known is None:
+        file = self._recorded.get(name)
+        if file is None:
             return fact
-        if known.size != size or not self._is_same(name, time, known):
-            # Another file, as if it had never been seen.
-            del self._known[name]
-            return fact
-        return name, size, known.times[0]
-
-    def _is_same(self, name: str, time: int, known: _Known) -> bool:
-        """Compare a file of the same size by its time, or else by its content."""
-        if time in known.times:
-            return True
-        if file_sha256(name) != known.sha256:
-            return False
-        times = (known.times[0], *known.times[1:][-_MOST_TIMES:], time)
-        self._known[name] = known.model_copy(update={"times": times})
-        self._changed = True
-        return True
+        if time not in file.times or file.size != size:
+            if file.size != size or file_sha256(name) != file.sha256:
+                # Another file, as if it had never been seen.
+                del self._recorded[name]
+                return fact
+            times = (file.times[0], *file.times[1:][-_MOST_TIMES:], time)
+            self._recorded[name] = file.model_copy(update={"times": times})
+            self._changed = True
+        return name, size, file.times[0]
 
 
 _current: ContextVar[Inputs | None] = ContextVar("inputs", default=None)
@@ -249,15 +233,12 @@ def record_inputs() -> None:
 
 def file_stats(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
     """Return sizes and times of files; None for missing ones."""
-    return {path: _size_and_time(Path(path)) for path in paths}
-
-
-def _size_and_time(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
+    stats: dict[str, tuple[int, int] | None] = dict.fromkeys(paths)
+    for path in stats:
+        with suppress(OSError):
+            stat = Path(path).stat()
+            stats[path] = stat.st_size, stat.st_mtime_ns
+    return stats
 
 
 def input_identity(path: Path | None, *, styled: bool = False) -> Identity:
@@ -266,11 +247,11 @@ def input_identity(path: Path | None, *, styled: bool = False) -> Identity:
     return inputs.identity(path, styled=styled)
 
 
-def _read(path: Path | None) -> Mapping[str, _Known]:
+def _read(path: Path | None) -> Mapping[str, _File]:
     """Read a record; a damaged one counts as empty."""
     try:
         if path is None or path.stat().st_size > _BIGGEST:
             return {}
-        return _Document.model_validate(read_checksummed(path.read_bytes())).files
-    except (OSError, ValueError, ValidationError, RecursionError):
+        return _Record.model_validate(read_checksummed(path.read_bytes())).files
+    except (OSError, ValueError, RecursionError):
         return {}

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
-from hypercover.scene.datasets.catalog import KnownMap, known_scene, recognise_labels
+from hypercover.scene.datasets.catalog import known_scene, recognise_labels
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import MAX_CODE, Legend, class_colors
-from hypercover.scene.scene import Scene
 from hypercover.types import Array, Codes, Mask
 
 _T = TypeVar("_T", bound=np.generic)
@@ -90,15 +89,14 @@ class LabelMap:
         >>> labels.codes.tolist(), labels.names
         ([[2, 1, 0]], {2: 'Class 0'})
         """
-        own_names, own_colors = dict(names or {}), dict(colors or {})
-        zero_name, zero_color = own_names.pop(0, "").strip(), own_colors.pop(0, None)
+        names, colors = dict(names or {}), dict(colors or {})
+        zero_name, zero_color = names.pop(0, "").strip(), colors.pop(0, None)
         zero = _class_zero(values, nodata, zero_name)
         if zero is None:
             codes = as_codes(values, source, nodata)
-            full = _full_note(codes, source, own_names) if nodata is None else ()
-            return cls(codes, grid, own_names, own_colors, (*notes, *full))
-        rest = values[~zero]
-        most = int(as_codes(rest, source, nodata, empty=True).max(initial=0))
+            full = _full_note(codes, source, names) if nodata is None else ()
+            return cls(codes, grid, names, colors, (*notes, *full))
+        most = int(as_codes(values[~zero], source, nodata, empty=True).max(initial=0))
         code = most + 1
         if code > MAX_CODE:
             raise LabelError(
@@ -107,22 +105,15 @@ class LabelMap:
             )
         whole = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
         codes = as_codes(np.where(zero, code, whole), source, nodata)
-        own_names[code] = zero_name or "Class 0"
+        names[code] = zero_name or "Class 0"
         if zero_color is not None:
-            own_colors[code] = zero_color
+            colors[code] = zero_color
         note = (
             f"{source} declares {nodata:g} as no data, so 0 is a class; if 0 marks unlabelled "
             "pixels instead, declare that (gdal_edit.py -a_nodata 0)."
         )
-        return cls(
-            codes,
-            grid,
-            own_names,
-            own_colors,
-            (*notes, note),
-            nominal=frozenset({code}),
-            zero=code,
-        )
+        nominal = frozenset({code})
+        return cls(codes, grid, names, colors, (*notes, note), nominal=nominal, zero=code)
 
     def naming_zero(self, name: str) -> "LabelMap":
         """Rename class 0, or make it unlabelled if the name says so."""
@@ -181,11 +172,7 @@ def _class_zero(values: Array, nodata: float | None, name: str) -> Mask | None:
 
 
 def as_codes(
-    values: Array,
-    source: object,
-    nodata: float | None = None,
-    *,
-    empty: bool = False,
+    values: Array, source: object, nodata: float | None = None, *, empty: bool = False
 ) -> Codes:
     """Convert the values of a label map to class codes.
 
@@ -197,42 +184,30 @@ def as_codes(
     LabelError
         If a value is not such a number, or no pixel is labelled.
     """
-    numbers = (
-        np.array(values, dtype=np.float64) if values.dtype.kind == "f" else values.copy()
-    )
+    floating = values.dtype.kind == "f"
+    numbers = np.array(values, dtype=np.float64 if floating else values.dtype)
     if nodata is not None and np.isfinite(nodata):
         numbers[numbers == nodata] = 0
-    if numbers.dtype.kind == "f":
+    if floating:
         numbers[np.isnan(numbers)] = 0
-        _check_whole(numbers, source)
-    _check_range(numbers, source)
-    codes: Codes = numbers.astype(np.uint8 if numbers.max(initial=0) <= 255 else np.uint16)
+        odd = numbers[~np.isfinite(numbers) | (numbers != np.floor(numbers))]
+        if odd.size:
+            raise LabelError(
+                f"Labels must be whole numbers, found {odd[0]:g} in {source}; give a map "
+                "of class codes, not an image."
+            )
+    low, high = float(numbers.min(initial=0)), float(numbers.max(initial=0))
+    if low < 0 or high > MAX_CODE:
+        raise LabelError(
+            f"Labels must be between 0 and {MAX_CODE}, found {low or high:g} in {source}; mark "
+            "unlabelled pixels with 0."
+        )
+    codes: Codes = numbers.astype(np.uint8 if high <= 255 else np.uint16)
     if not codes.any() and not empty:
         raise LabelError(
             f"No pixel is labelled in {source}: all are 0; give a file with class codes."
         )
     return codes
-
-
-def _check_whole(numbers: Array, source: object) -> None:
-    odd = numbers[~np.isfinite(numbers) | (numbers != np.floor(numbers))]
-    if odd.size:
-        raise LabelError(
-            f"Labels must be whole numbers, found {odd[0]:g} in {source}; give a map "
-            "of class codes, not an image."
-        )
-
-
-def _check_range(numbers: Array, source: object) -> None:
-    if numbers.dtype.kind == "b" or numbers.size == 0:
-        return
-    low, high = float(numbers.min()), float(numbers.max())
-    if low < 0 or high > MAX_CODE:
-        wrong = low if low < 0 else high
-        raise LabelError(
-            f"Labels must be between 0 and {MAX_CODE}, found {wrong:g} in {source}; mark "
-            "unlabelled pixels with 0."
-        )
 
 
 def check_size(
@@ -253,31 +228,6 @@ def check_size(
         f"columns, but {source} has {' × '.join(map(str, shape))}{swapped}; give {what} "
         "made for this image."
     )
-
-
-def check_placement(
-    found: Grid | None, grid: Grid, source: object, what: str = "labels"
-) -> None:
-    """Refuse labels, or another layer, on another grid than the image, if both have one.
-
-    Raises
-    ------
-    LabelError
-        If the coordinate systems differ or the grids are shifted.
-    """
-    if found is None or not (found.placed and grid.placed):
-        return
-    if found.crs and grid.crs and not _same_crs(found.crs, grid.crs):
-        raise LabelError(
-            f"The image is in another coordinate system than the {what} {source}; "
-            "reproject these to the grid of the image."
-        )
-    apart = grid_offset(found, grid)
-    if apart > _APART:
-        raise LabelError(
-            f"Pixels of the {what} {source} are up to {apart:,.2f} pixels off those of the "
-            "image; resample them to its grid."
-        )
 
 
 @contextmanager
@@ -317,27 +267,38 @@ def flip_to_grid(
         If the raster has another size or grid.
     """
     check_size(values.shape, grid, source, what)
-    if found is not None and found.placed and grid.placed:
-        for axes in ((0,), (1,), (0, 1)):
-            flipped = found.flipped(*axes)
-            if grid_offset(flipped, grid) <= _APART:
-                values, found = np.flip(values, axes), flipped
-    check_placement(found, grid, source, what)
+    if found is None or not (found.placed and grid.placed):
+        return values
+    for axes in ((0,), (1,), (0, 1)):
+        flipped = found.flipped(*axes)
+        if grid_offset(flipped, grid) <= _APART:
+            values, found = np.flip(values, axes), flipped
+    if found.crs and grid.crs and not _same_crs(found.crs, grid.crs):
+        raise LabelError(
+            f"The image is in another coordinate system than the {what} {source}; "
+            "reproject these to the grid of the image."
+        )
+    apart = grid_offset(found, grid)
+    if apart > _APART:
+        raise LabelError(
+            f"Pixels of the {what} {source} are up to {apart:,.2f} pixels off those of the "
+            "image; resample them to its grid."
+        )
     return values
 
 
-def _same_crs(one: str, other: str) -> bool:
+def _same_crs(first: str, second: str) -> bool:
     from rasterio.crs import CRS
 
-    return one == other or bool(CRS.from_wkt(one) == CRS.from_wkt(other))
+    return first == second or bool(CRS.from_wkt(first) == CRS.from_wkt(second))
 
 
 def grid_offset(found: Grid, grid: Grid) -> float:
     """Return the largest distance between corners of two grids, in pixels of the second."""
     corners = np.array([[0, 0, 1], [grid.cols, 0, 1], [0, grid.rows, 1]], dtype=float).T
-    here, there = (np.array(one.transform).reshape(2, 3) for one in (grid, found))
-    pixel = float(np.sqrt(abs(np.linalg.det(here[:, :2])))) or 1.0
-    return float(np.abs((there - here) @ corners).max() / pixel)
+    own, other = (np.array(each.transform).reshape(2, 3) for each in (grid, found))
+    pixel = float(np.sqrt(abs(np.linalg.det(own[:, :2])))) or 1.0
+    return float(np.abs((other - own) @ corners).max() / pixel)
 
 
 def legend_of(
@@ -348,25 +309,38 @@ def legend_of(
     Names come from the user's table, then from the file, then from a recognised
     benchmark map; other classes are called ``Class 7``.
     """
-    codes = [int(code) for code in np.unique(labels.codes) if code > 0]
+    codes = _present(labels.codes)
     table = given or Legend()
-    known = recognise_labels(labels.codes)
-    names = dict(known.names) if known else {}
+    published = recognise_labels(labels.codes)
+    names = dict(published.names) if published else {}
     names |= {code: name for code, name in labels.names.items() if name.strip()}
-    names |= dict(zip(table.codes, table.names, strict=True))
-    colors = dict(labels.colors) | {land.code: land.color for land in table}
+    names |= {item.code: item.name for item in table}
+    colors = dict(labels.colors) | {item.code: item.color for item in table}
     all_names = {code: names.get(code, f"Class {code}") for code in codes}
     legend = Legend.of(all_names, class_colors(all_names, colors))
-    notes = [] if known is None else _known_notes(known)
+    notes = []
+    if published is not None:
+        scene = known_scene(published.scene)
+        notes = [
+            f"Labels recognised by their content: {published.title}.",
+            f"The scene they belong to: {scene.title}, {scene.sensor}.",
+        ]
+        notes += [published.note] if published.note else []
     unnamed = [code for code in codes if code not in names]
     if unnamed and any(code != labels.zero for code in names):
         plural = "s" if len(unnamed) > 1 else ""
         notes.append(f"No class name is known for code{plural} {shortlist(unnamed)}.")
-    notes += _empty_note({code: names[code] for code in sorted({*names} - {0, *codes})})
+    empty = [f"{names[code]} ({code})" for code in sorted({*names} - {0, *codes})]
+    if empty:
+        notes.append(f"Classes of the legend without a labelled pixel: {shortlist(empty)}.")
     notes += _alike_notes(legend.names)
     if labels.zero is not None and labels.zero in legend:
         notes.append(f"Code {labels.zero} ({legend[labels.zero].name}) is 0 in the labels.")
     return legend, tuple(notes)
+
+
+def _present(codes: Codes) -> list[int]:
+    return [int(code) for code in np.unique(codes) if code > 0]
 
 
 def _alike_notes(names: Sequence[str]) -> list[str]:
@@ -380,24 +354,6 @@ def _alike_notes(names: Sequence[str]) -> list[str]:
         for group in groups.values()
         if len(group) > 1
     ]
-
-
-def _empty_note(names: Mapping[int, str]) -> list[str]:
-    """Note the classes of the legend that are not in the map."""
-    if not names:
-        return []
-    shown = shortlist(f"{name} ({code})" for code, name in names.items())
-    return [f"Classes of the legend without a labelled pixel: {shown}."]
-
-
-def _known_notes(known: KnownMap) -> list[str]:
-    """Note which published map and scene the labels are."""
-    scene = known_scene(known.scene)
-    notes = [
-        f"Labels recognised by their content: {known.title}.",
-        f"The scene they belong to: {scene.title}, {scene.sensor}.",
-    ]
-    return [*notes, known.note] if known.note else notes
 
 
 def normalized_name(name: str) -> str:
@@ -469,7 +425,7 @@ def match_classes(
     >>> matched.codes.tolist(), matched.names[2], matched.notes
     ([[2, 1]], 'Forest', ('Classes matched with the table by name: Water (1), Forest (2).',))
     """
-    present = [int(code) for code in np.unique(labels.codes) if code > 0]
+    present = _present(labels.codes)
     match = _matched(present, labels, legend, renames=renames)
     if labels.nominal.issuperset(present) and len(match.new) == len(present):
         raise LabelError(
@@ -478,26 +434,22 @@ def match_classes(
             "names, name another attribute with --label-field, or give codes."
         )
     table = np.zeros(max(present) + 1, np.uint16)
-    for code, taken in match.codes.items():
-        table[code] = taken
-    known = {land.code: land for land in legend}
-    names = {code: land.name for code, land in known.items()}
-    colors = {code: land.color for code, land in known.items()}
+    table[list(match.codes)] = list(match.codes.values())
+    names = {item.code: item.name for item in legend}
+    colors = {item.code: item.color for item in legend}
     for code in match.new:
-        taken = match.codes[code]
-        names[taken] = labels.names.get(code, f"Class {code}")
+        names[match.codes[code]] = labels.names.get(code, f"Class {code}")
         if code in labels.colors:
-            colors[taken] = labels.colors[code]
+            colors[match.codes[code]] = labels.colors[code]
     codes = table[labels.codes]
+    nominal = (match.codes[code] for code in match.new if code in labels.nominal)
     return replace(
         labels,
         codes=codes.astype(np.uint8) if codes.max(initial=0) <= 255 else codes,
         names=names,
         colors=colors,
         notes=(*labels.notes, *_match_notes(match, labels, legend, whose)),
-        nominal=frozenset(
-            match.codes[code] for code in match.new if code in labels.nominal
-        ),
+        nominal=frozenset(nominal),
         zero=None if labels.zero is None else match.codes.get(labels.zero),
     )
 
@@ -506,40 +458,36 @@ def _matched(
     present: Sequence[int], labels: LabelMap, legend: Legend, *, renames: bool
 ) -> _ClassMatch:
     """Find the new code of each class: by name, by code, or a free one."""
-    exact = {name: code for code, name in zip(legend.codes, legend.names, strict=True)}
+    exact = {item.name: item.code for item in legend}
     loose = {normalized_name(name): code for name, code in exact.items()}
-    taken: dict[int, int] = {}
+    matched: dict[int, int] = {}
     for code in present:
         name = labels.names.get(code) or str(code)
-        at = exact.get(name.strip(), loose.get(normalized_name(name)))
-        if at is not None:
-            taken[code] = at
-    by_name = tuple(taken)
-    named = {code: legend[code].name for code in legend.codes}
-    moved = any(code != at for code, at in taken.items())
+        new = exact.get(name.strip(), loose.get(normalized_name(name)))
+        if new is not None:
+            matched[code] = new
+    by_name = tuple(matched)
+    moved = any(code != new for code, new in matched.items())
     for code in present:
-        if code in taken or code in labels.nominal or code not in legend:
+        if code in matched or code in labels.nominal or code not in legend:
             continue
-        silent = _is_nameless(code, labels.names.get(code)) or _is_nameless(
-            code, named[code]
-        )
-        free = code not in taken.values()
-        if free and (silent or not by_name or (renames and not moved)):
-            taken[code] = code
-    by_code = tuple(code for code in taken if code not in by_name)
-    new = tuple(code for code in present if code not in taken)
+        names = labels.names.get(code), legend[code].name
+        nameless = any(_is_nameless(code, name) for name in names)
+        usable = nameless or not by_name or (renames and not moved)
+        if usable and code not in matched.values():
+            matched[code] = code
+    by_code = tuple(code for code in matched if code not in by_name)
+    new_codes = tuple(code for code in present if code not in matched)
     most = max([*present, *legend.codes])
-    for code in new:
-        used = {*legend.codes, *taken.values()}
+    for code in new_codes:
+        used = {*legend.codes, *matched.values()}
+        # Else the first free code: after the largest, or from 1.
+        free = (*range(most + 1, MAX_CODE + 1), *range(1, most))
         keeps = code not in labels.nominal and code not in used
-        taken[code] = code if keeps else next(_free(used, most))
-    return _ClassMatch(taken, by_name, by_code, new)
-
-
-def _free(used: set[int], most: int) -> Iterator[int]:
-    """Yield unused codes: after the largest, then from 1."""
-    yield from (code for code in (*range(most + 1, MAX_CODE + 1), *range(1, most))
-                if code not in used)  # fmt: skip
+        matched[code] = (
+            code if keeps else next(other for other in free if other not in used)
+        )
+    return _ClassMatch(matched, by_name, by_code, new_codes)
 
 
 def _is_nameless(code: int, name: str | None) -> bool:
@@ -550,98 +498,33 @@ def _match_notes(
     match: _ClassMatch, labels: LabelMap, legend: Legend, whose: str
 ) -> list[str]:
     """Describe how classes were matched, and which are not in the legend."""
-    taken = match.codes
     notes = []
     if match.by_name:
-        codes = sorted({taken[code] for code in match.by_name})
-        known = shortlist(f"{legend[code].name} ({code})" for code in codes)
-        notes.append(f"Classes matched with {whose} by name: {known}.")
+        codes = sorted({match.codes[code] for code in match.by_name})
+        classes = shortlist(f"{legend[code].name} ({code})" for code in codes)
+        notes.append(f"Classes matched with {whose} by name: {classes}.")
     if match.by_code:
-        known = shortlist(_renamed(code, labels, legend) for code in match.by_code)
-        notes.append(f"Classes matched with {whose} by code: {known}.")
-    joined = [
-        at for at in dict.fromkeys(taken.values()) if list(taken.values()).count(at) > 1
-    ]
-    for at in joined:
-        own = shortlist(labels.names.get(code, code) for code in taken if taken[code] == at)
-        notes.append(f"One class of {whose} for several of the labels: {own} = {at}.")
+        classes = shortlist(_renamed(code, labels, legend) for code in match.by_code)
+        notes.append(f"Classes matched with {whose} by code: {classes}.")
+    joined: dict[int, list[int]] = {}
+    for code, new in match.codes.items():
+        joined.setdefault(new, []).append(code)
+    for new, several in joined.items():
+        if len(several) > 1:
+            names = shortlist(labels.names.get(code, code) for code in several)
+            notes.append(
+                f"One class of {whose} for several of the labels: {names} = {new}."
+            )
     if match.new:
-        new = [f"{labels.names.get(c, f'Class {c}')} ({taken[c]})" for c in match.new]
-        notes.append(f"Classes that {whose} lacks, with their new codes: {shortlist(new)}.")
+        classes = shortlist(
+            f"{labels.names.get(code, f'Class {code}')} ({match.codes[code]})"
+            for code in match.new
+        )
+        notes.append(f"Classes that {whose} lacks, with their new codes: {classes}.")
     return notes
 
 
 def _renamed(code: int, labels: LabelMap, legend: Legend) -> str:
     """Format a class that was matched by code, with the name that it loses."""
-    name, here = legend[code].name, labels.names.get(code)
-    return f"{name} ({code}{'' if _is_nameless(code, here) or here == name else f', here {here}'})"
-
-
-def drop_classes(
-    scene: Scene,
-    *,
-    codes: Iterable[int] = (),
-    names: Iterable[str] = (),
-    min_pixels: int = 0,
-) -> Scene:
-    """Make the pixels of some classes unlabelled.
-
-    Parameters
-    ----------
-    scene : Scene
-        With labels.
-    codes : iterable of int
-        Codes of classes to drop.
-    names : iterable of str
-        Names of classes to drop.
-    min_pixels : int
-        Classes with fewer labelled pixels are dropped as well.
-
-    Raises
-    ------
-    LabelError
-        If the scene has no labels or no such class, or no class remains.
-    """
-    if scene.labels is None:
-        raise LabelError(
-            f"The scene {scene.name} has no labels; give a label file as well."
-        )
-    counts = np.bincount(scene.labels.ravel(), minlength=1)
-    dropped = {_known_code(scene, code) for code in codes}
-    dropped |= {_code_of(scene, name) for name in names}
-    dropped |= {code for code in scene.legend.codes if counts[code] < min_pixels}
-    if dropped and dropped >= set(scene.legend.codes):
-        raise LabelError(
-            f"No class of {scene.name} remains: the largest has {int(counts[1:].max()):,} "
-            f"pixels, and {len(dropped)} classes were to be dropped; drop fewer."
-        )
-    if not dropped:
-        return scene
-    rest = np.where(np.isin(scene.labels, sorted(dropped)), 0, scene.labels)
-    classes = ", ".join(
-        f"{scene.legend[code].name} ({int(counts[code]):,} pixels)"
-        for code in sorted(dropped)
-    )
-    changed = scene.with_labels(rest.astype(scene.labels.dtype))
-    return changed.noting(f"Classes left out: {classes}.")
-
-
-def _known_code(scene: Scene, code: int) -> int:
-    if code in scene.legend:
-        return int(code)
-    raise LabelError(
-        f"{scene.name} has no class with code {code}; its codes are "
-        f"{', '.join(map(str, scene.legend.codes))}."
-    )
-
-
-def _code_of(scene: Scene, name: str) -> int:
-    key = name.strip().casefold()
-    codes = [land.code for land in scene.legend if land.name.casefold() == key]
-    if len(codes) == 1:
-        return codes[0]
-    what = "no class" if not codes else "more than one class"
-    raise LabelError(
-        f"{scene.name} has {what} named {name!r}; its classes are "
-        f"{', '.join(scene.legend.names)}."
-    )
+    name, lost = legend[code].name, labels.names.get(code)
+    return f"{name} ({code}{'' if _is_nameless(code, lost) or lost == name else f', here {lost}'})"

@@ -5,10 +5,9 @@ import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -84,11 +83,11 @@ def class_colors(
 def _variants(color: str) -> Iterator[str]:
     """Yield a colour, then lighter, darker and paler variants."""
     yield color
-    lightness, *hue = _lab(color)
+    lightness, a, b = _to_lab(_linear(color))
     for chroma in (1.0, 0.55):
         for step in _STEPS:
             if 12 <= lightness + step <= 95:
-                yield _hex(np.array([lightness + step, *(chroma * part for part in hue)]))
+                yield _hex(np.array([lightness + step, chroma * a, chroma * b]))
 
 
 def _palette(first: int) -> Iterator[str]:
@@ -98,18 +97,16 @@ def _palette(first: int) -> Iterator[str]:
 def _apart(candidates: Iterator[str], taken: Mapping[int, str]) -> str:
     """Return the first colour that is distinct from those taken, or else the farthest."""
     best, farthest = "", -1.0
-    for color in chain(candidates, [""]):
-        if not color and farthest >= _LEAST:
-            break
-        for choice in [color] if color else _palette(0):
-            distance = min(
-                (color_distance(choice, other) for other in taken.values()),
-                default=100.0,
-            )
+    for choices in (candidates, _palette(0)):
+        for color in choices:
+            distances = (color_distance(color, other) for other in taken.values())
+            distance = min(distances, default=100.0)
             if distance >= _APART:
-                return choice
+                return color
             if distance > farthest:
-                best, farthest = choice, distance
+                best, farthest = color, distance
+        if farthest >= _LEAST:
+            break
     return best
 
 
@@ -134,19 +131,12 @@ def cover_color(name: str) -> str | None:
 
 def _is_main(color: str | None) -> bool:
     """Tell whether a colour is that of a main cover, a class of WorldCover."""
-    return color in _main_colors()
-
-
-@cache
-def _main_colors() -> frozenset[str]:
-    return frozenset(
-        row["color"] for row in _rows() if re.fullmatch(r"WorldCover \d+", row["source"])
-    )
+    return color in _covers()[1]
 
 
 def _look_up(phrase: str) -> tuple[str | None, int]:
     """Return the colour of a phrase, or of an end of a compound, and the matched length."""
-    covers = _covers()
+    covers = _covers()[0]
     if phrase in covers:
         return covers[phrase], len(phrase)
     if " " in phrase:
@@ -166,17 +156,19 @@ def _words(name: str) -> list[str]:
 
 
 @cache
-def _covers() -> dict[str, str]:
-    """Return the colours of land covers by phrase."""
-    colors: dict[str, str] = {}
-    for row in _rows():
-        for phrase in row["words"].split("|"):
-            colors.setdefault(" ".join(_words(phrase)), row["color"])
-    return colors
+def _covers() -> tuple[dict[str, str], set[str]]:
+    """Return the colours of land covers by phrase, and those of main covers."""
+    rows = read_table("class-colors.csv")
+    phrases = [(" ".join(_words(phrase)), row["color"])
+               for row in rows for phrase in row["words"].split("|")]  # fmt: skip
+    main = {row["color"] for row in rows if re.fullmatch(r"WorldCover \d+", row["source"])}
+    # Of several rows with one phrase, the first counts.
+    return dict(reversed(phrases)), main
 
 
-def _rows() -> list[dict[str, str]]:
-    table = files("hypercover.scene.datasets") / "tables" / "class-colors.csv"
+def read_table(name: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV table of the package."""
+    table = files("hypercover.scene.datasets") / "tables" / name
     return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
 
 
@@ -203,10 +195,6 @@ def _views(color: str) -> Floats:
     return np.stack([_to_lab(np.clip(view @ _linear(color), 0, 1)) for view in _SEEN_AS])
 
 
-def _lab(color: str) -> Floats:
-    return _to_lab(_linear(color))
-
-
 def _linear(color: str) -> Floats:
     levels = np.frombuffer(bytes.fromhex(color.removeprefix("#")), np.uint8) / 255
     return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
@@ -226,9 +214,12 @@ def _hex(lab: Floats) -> str:
         if (linear >= -1e-3).all() and (linear <= 1 + 1e-3).all():
             break
     linear = np.clip(linear, 0, 1)
-    levels = np.where(
-        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
-    )
+    low, high = 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
+    return _rgb_hex(np.where(linear <= 0.0031308, low, high))
+
+
+def _rgb_hex(levels: Iterable[float]) -> str:
+    """Format red, green and blue, each from 0 to 1."""
     return "#" + "".join(f"{round(255 * float(level)):02x}" for level in levels)
 
 
@@ -274,8 +265,7 @@ def default_color(position: int) -> str:
     if position < len(_DISTINCT_COLORS):
         return _DISTINCT_COLORS[position]
     value = 0.95 if position % 2 else 0.65
-    rgb = colorsys.hsv_to_rgb(position * _GOLDEN % 1.0, 0.75, value)
-    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
+    return _rgb_hex(colorsys.hsv_to_rgb(position * _GOLDEN % 1.0, 0.75, value))
 
 
 @dataclass(frozen=True)
@@ -296,8 +286,7 @@ class LandClass:
                 f"A class code must be between 1 and {MAX_CODE} (0 is unlabelled), got "
                 f"{self.code} for {self.name!r}; give the class another code."
             )
-        digits = self.color.removeprefix("#")
-        if len(digits) != 6 or not set(digits.lower()) <= set("0123456789abcdef"):
+        if not re.fullmatch("#?[0-9a-fA-F]{6}", self.color):
             raise LabelError(
                 f"A class colour must look like #3cb44b, got {self.color!r} for "
                 f"{self.name!r}; write it with six hexadecimal digits."
@@ -319,7 +308,7 @@ class Legend:
     >>> legend = Legend.of({2: "Corn", 5: "Woods"})
     >>> legend.codes, legend[5].name
     ((2, 5), 'Woods')
-    >>> [land.name for land in legend.covering([[0, 5], [7, 5]])]
+    >>> [item.name for item in legend.covering([[0, 5], [7, 5]])]
     ['Woods', 'Class 7']
     """
 
@@ -330,8 +319,8 @@ class Legend:
 
     def __post_init__(self) -> None:
         """Sort by code and refuse duplicate codes."""
-        ordered = tuple(sorted(self.classes, key=lambda land: land.code))
-        codes = [land.code for land in ordered]
+        ordered = tuple(sorted(self.classes, key=lambda item: item.code))
+        codes = [item.code for item in ordered]
         twice = sorted({code for code in codes if codes.count(code) > 1})
         if twice:
             raise LabelError(
@@ -345,29 +334,19 @@ class Legend:
         cls, names: Mapping[int, str], colors: Mapping[int, str] | None = None
     ) -> "Legend":
         """Build a legend from names and colours by code; missing colours get defaults."""
-        given = colors or {}
-        return cls(
-            tuple(
-                LandClass(code, names[code], given.get(code, default_color(position)))
-                for position, code in enumerate(sorted(names))
-            )
-        )
+        default = {code: default_color(at) for at, code in enumerate(sorted(names))}
+        colors = default | dict(colors or {})
+        return cls(tuple(LandClass(code, names[code], colors[code]) for code in names))
 
     @classmethod
     def from_json(cls, rows: Iterable[Mapping[str, Any]]) -> "Legend":
         """Read what :meth:`to_json` wrote."""
-        return cls(
-            tuple(
-                LandClass(int(row["code"]), str(row["name"]), str(row["color"]))
-                for row in rows
-            )
-        )
+        values = ((int(row["code"]), str(row["name"]), str(row["color"])) for row in rows)
+        return cls(tuple(LandClass(*value) for value in values))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the classes as plain values for JSON."""
-        return [
-            {"code": land.code, "name": land.name, "color": land.color} for land in self
-        ]
+        return [asdict(item) for item in self]
 
     def __iter__(self) -> Iterator[LandClass]:
         """Iterate over the classes by ascending code."""
@@ -383,29 +362,23 @@ class Legend:
 
     def __getitem__(self, code: int) -> LandClass:
         """Return the class of a code."""
-        for land in self.classes:
-            if land.code == code:
-                return land
+        for item in self:
+            if item.code == code:
+                return item
         raise KeyError(code)
 
     @property
     def codes(self) -> tuple[int, ...]:
         """Codes in ascending order."""
-        return tuple(land.code for land in self.classes)
+        return tuple(item.code for item in self)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names in the order of the codes."""
-        return tuple(land.name for land in self.classes)
+        return tuple(item.name for item in self)
 
     def covering(self, labels: npt.ArrayLike) -> "Legend":
         """Return a legend of exactly the classes in labels; unknown ones are named by code."""
         codes = [int(code) for code in np.unique(np.asarray(labels)) if code > 0]
-        return Legend(
-            tuple(
-                self[code]
-                if code in self
-                else LandClass(code, f"Class {code}", default_color(position))
-                for position, code in enumerate(codes)
-            )
-        )
+        unknown = Legend.of({code: f"Class {code}" for code in codes})
+        return Legend(tuple((self if code in self else unknown)[code] for code in codes))

@@ -56,8 +56,6 @@ _FIRST = ("reflectance scale factor", "sensor type", "acquisition time", "descri
           GAINS, OFFSETS, "default bands")  # fmt: skip
 """Keys that are kept first if there are too many."""
 
-_LAND = ("sensor type", "acquisition time")
-
 _HELD = frozenset({
     "samples", "lines", "bands", "header offset", "file type", "data type", "interleave",
     "byte order", "file compression", "x start", "y start", "major frame offsets",
@@ -89,25 +87,22 @@ def clean_header(entries: Mapping[str, object]) -> dict[str, str]:
     >>> clean_header({"Sensor_Type": "HyMap", "samples": 5, "z plot titles": "{a,  b\n}"})
     {'sensor type': 'HyMap', 'z plot titles': '{a, b}'}
     """
-    clean = (_entry(str(key), str(text)) for key, text in entries.items())
-    usable = {
-        key: text
-        for key, text in clean
-        if len(key) <= _LONGEST_KEY
-        and _KEY.fullmatch(key)
-        and key not in _HELD
-        and not key.startswith(_OWN)
-        and text.strip("{} ")
-        and len(text) <= (_LONGEST_LIST if text.startswith("{") else _LONGEST)
-    }
+    usable = {}
+    for name, content in entries.items():
+        key, text = (
+            " ".join(str(name).lower().replace("_", " ").split()),
+            _value(str(content)),
+        )
+        if key == "description":
+            # ENVI puts a description in braces, too.
+            text = text.strip("{} ")
+        named = len(key) <= _LONGEST_KEY and _KEY.fullmatch(key)
+        own = key in _HELD or key.startswith(_OWN)
+        longest = _LONGEST_LIST if text.startswith("{") else _LONGEST
+        if named and not own and text.strip("{} ") and len(text) <= longest:
+            usable[key] = text
     order = sorted(usable, key=lambda key: (key not in _FIRST, key))
     return {key: usable[key] for key in order[:_MOST]}
-
-
-def _entry(key: str, text: str) -> tuple[str, str]:
-    name, value = " ".join(key.lower().replace("_", " ").split()), _value(text)
-    # ENVI puts a description in braces, too.
-    return name, value.strip("{} ") if name == "description" else value
 
 
 def _value(text: str) -> str:
@@ -188,14 +183,12 @@ def acquisition_header(header: Mapping[str, str]) -> dict[str, str]:
     >>> acquisition_header({"reflectance scale factor": "10000", "sensor type": "HyMap"})
     {'sensor type': 'HyMap'}
     """
-    return {key: header[key] for key in _LAND if key in header}
+    keys = ("sensor type", "acquisition time")
+    return {key: header[key] for key in keys if key in header}
 
 
 def product_header(
-    sensor: str,
-    moment: object,
-    gains: Iterable[float] = (),
-    offsets: Iterable[float] = (),
+    sensor: str, moment: object, gains: Iterable[float] = (), offsets: Iterable[float] = ()
 ) -> dict[str, str]:
     """Build the header of a satellite product from what is known.
 
@@ -205,8 +198,18 @@ def product_header(
     {'acquisition time': '2024-06-01T10:10:10Z', 'sensor type': 'EMIT'}
     """
     times = {"acquisition time": "" if moment is None else moment}
-    bands = {GAINS: format_list(gains), OFFSETS: format_list(offsets)}
-    return clean_header({"sensor type": sensor} | times | bands)
+    return clean_header({"sensor type": sensor} | times | scale_header(gains, offsets))
+
+
+def scale_header(gains: Iterable[float], offsets: Iterable[float]) -> dict[str, str]:
+    """Build the entries of a header that hold scale and offset of each band.
+
+    Examples
+    --------
+    >>> scale_header([0.1], [2])
+    {'data gain values': '{0.1}', 'data offset values': '{2.0}'}
+    """
+    return {GAINS: format_list(gains), OFFSETS: format_list(offsets)}
 
 
 def format_list(values: Iterable[float]) -> str:

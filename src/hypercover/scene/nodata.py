@@ -14,7 +14,7 @@ NaN and infinities are never data.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +101,7 @@ def declared_nodata(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[s
     for name, value in attrs.items():
         key, numbers = normalized_key(name), parse_numbers(value)
         if key in _VALUES:
-            values += [one for one in numbers if fits_dtype(one, dtype)]
+            values += [number for number in numbers if fits_dtype(number, dtype)]
         elif key in _RANGES and len(numbers) == 2:
             low, high = max(low, numbers[0]), min(high, numbers[1])
         elif key == _LOWEST and len(numbers) == 1:
@@ -161,13 +161,13 @@ class NoData:
             key: cube.attrs[key] for key in ("nodata", "valid_range") if key in cube.attrs
         }
         rule = declared_nodata(own if "nodata" in own else cube.attrs, cube.dtype)
-        by_band: tuple[float, ...] = ()
-        if "nodata" in cube.coords and cube.coords["nodata"].dims == ("band",):
-            by_band = tuple(map(float, cube.coords["nodata"].values))
+        by_band = cube.coords.get("nodata")
         values = rule.get("nodata", ())
         return cls(
             values if isinstance(values, tuple) else (values,),
-            by_band,
+            ()
+            if by_band is None or by_band.dims != ("band",)
+            else tuple(by_band.values.astype(float).tolist()),
             rule.get("valid_range"),
             bool(cube.attrs.get("zero_is_nodata", False)),
         )
@@ -205,9 +205,8 @@ class NoData:
             for band in values:
                 any_value |= band != 0
             valid &= any_value
-        floating = values.dtype.kind == "f"
         for position, band in enumerate(values):
-            if floating:
+            if values.dtype.kind == "f":
                 valid &= np.isfinite(band)
             for value in self.absent(position):
                 if fits_dtype(value, values.dtype):
@@ -278,14 +277,10 @@ def parse_nodata(given: NoDataSpec) -> tuple[float | str, ...]:
     >>> parse_nodata("-9999,0"), parse_nodata(-1), parse_nodata(["none", "all-zero"])
     ((-9999.0, 0.0), (-1.0,), ('none', 'all-zero'))
     """
-    if isinstance(given, str):
-        parts: list[float | str] = list(given.replace(",", " ").split())
-    elif isinstance(given, Sequence):
-        return tuple(one for part in given for one in parse_nodata(part))
-    else:
-        parts = [given]
+    if not isinstance(given, str) and isinstance(given, Sequence):
+        return tuple(value for part in given for value in parse_nodata(part))
     parsed: list[float | str] = []
-    for part in parts:
+    for part in given.replace(",", " ").split() if isinstance(given, str) else [given]:
         if isinstance(part, str) and part.lower() in (ALL_ZERO, _NONE):
             parsed.append(part.lower())
             continue
@@ -373,22 +368,18 @@ def fill_note(cube: xr.DataArray) -> str | None:
     fills = _find_fill(np.concatenate(spectra, axis=1), np.concatenate(border))
     if not fills:
         return None
-    counts = [
-        f"{one.pixels:,} are {_text(one.value)} in "
-        + ("all bands examined" if one.everywhere else "a band")
-        for one in fills
-    ]
-    option = ",".join(ALL_ZERO if one.value == 0 else _text(one.value) for one in fills)
+    counts = ", ".join(f"{fill.pixels:,} are {_text(fill.value)} in "
+                       f"{'all bands examined' if fill.everywhere else 'a band'}"
+                       for fill in fills)  # fmt: skip
+    option = ",".join(ALL_ZERO if fill.value == 0 else _text(fill.value) for fill in fills)
     where = "" if whole else " examined along the border"
     return (
-        f"Of {sum(map(len, border)):,} pixels{where}, {', '.join(counts)}, which "
-        f"{_UNDECLARED}; they are taken as measured unless --nodata {option} (scene.nodata: "
-        f"{option}) is given."
+        f"Of {sum(map(len, border)):,} pixels{where}, {counts}, which {_UNDECLARED}; they are "
+        f"taken as measured unless --nodata {option} (scene.nodata: {option}) is given."
     )
 
 
-@dataclass(frozen=True)
-class _Fill:
+class _Fill(NamedTuple):
     """A value that looks like undeclared fill."""
 
     value: Any
@@ -410,13 +401,14 @@ def _text(value: Any) -> str:
 
 def _along_border(rows: int, cols: int) -> list[tuple[slice, slice]]:
     """Return samples along the border of an image."""
-    tops = np.linspace(0, max(rows - _SIDE, 0), _ALONG).astype(int).tolist()
-    lefts = np.linspace(0, max(cols - _SIDE, 0), _ALONG).astype(int).tolist()
+    tops, lefts = (np.linspace(0, max(size - _SIDE, 0), _ALONG).astype(int).tolist()
+                   for size in (rows, cols))  # fmt: skip
+    ends = (0, _ALONG - 1)
     return [
         (slice(top, min(top + _SIDE, rows)), slice(left, min(left + _SIDE, cols)))
         for row, top in enumerate(tops)
         for col, left in enumerate(lefts)
-        if row in (0, _ALONG - 1) or col in (0, _ALONG - 1)
+        if row in ends or col in ends
     ]
 
 
@@ -438,17 +430,13 @@ def _find_fill(spectra: Array, border: Mask) -> list[_Fill]:
         pixels, often = same & (spectra[0] == values[at]), bool(counts[at] >= enough)
         if _looks_odd(values[at], spectra[:, ~pixels], often=often):
             fills.append(_Fill(values[at], int(pixels.sum()), everywhere=True))
-    usual = np.isin(spectra, list(_USUAL)) | _huge(spectra)
+    usual = np.isin(spectra, list(_USUAL)) | (np.abs(spectra.astype(np.float64)) >= _HUGE)
     for value in np.unique(spectra[usual])[:_MOST]:
         pixels = (spectra == value).any(axis=0)
-        known = any(one.value == value for one in fills)
-        if not known and _looks_odd(value, spectra[:, ~pixels], often=False):
+        found = any(fill.value == value for fill in fills)
+        if not found and _looks_odd(value, spectra[:, ~pixels], often=False):
             fills.append(_Fill(value, int(pixels.sum()), everywhere=False))
     return fills[:_SHOWN]
-
-
-def _huge(values: Array) -> Mask:
-    return np.asarray(np.abs(values.astype(np.float64)) >= _HUGE)
 
 
 def _looks_odd(value: Any, rest: Array, *, often: bool) -> bool:
@@ -459,7 +447,7 @@ def _looks_odd(value: Any, rest: Array, *, often: bool) -> bool:
     """
     if not rest.size:
         return False
-    low, high = (float(one) for one in np.percentile(rest.astype(np.float64), (1, 99)))
+    low, high = np.percentile(rest.astype(np.float64), (1, 99)).tolist()
     number, width = float(value), high - low
     away = max(low - number, number - high)
     if number == 0:
@@ -475,5 +463,5 @@ def _looks_odd(value: Any, rest: Array, *, often: bool) -> bool:
     # A single negative value is not a dark pixel if all others are positive.
     usual |= len(rest) > 1 and number < 0 <= rest.min()
     if often:
-        return away > (0 if usual else width)
-    return usual and away > (width / 2 if number < 0 else 2 * width)
+        return bool(away > (0 if usual else width))
+    return bool(usual and away > (width / 2 if number < 0 else 2 * width))

@@ -11,22 +11,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import LabelError, SceneError, counted, shorten
-from hypercover.scene.data_array import as_cube, with_coordinates
-from hypercover.scene.grid import Grid, grid_of, with_grid
-from hypercover.scene.io.axes import axis_role, order_from_names
+from hypercover.scene import metadata
+from hypercover.scene.data_array import as_cube
+from hypercover.scene.grid import Grid, grid_of, with_coordinates, with_grid
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import (
-    Origin,
-    header_of,
-    labelled_name,
-    select_header_bands,
-    with_header,
-)
 from hypercover.scene.nodata import NoData, NoDataSpec, valid_pixels, with_nodata
-from hypercover.scene.rgb import pick_bands, stretched
 from hypercover.scene.tiling import IMAGE_BLOCK, strips
-from hypercover.types import Array, Codes, Floats, Ints, Mask
+from hypercover.types import Array, Bytes, Codes, Floats, Ints, Mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,13 +202,13 @@ class Scene:
         place = Grid(*shape, grid.crs, moved if grid.placed else grid.transform)
         cut = self.replace(
             cube=with_grid(self.cube.isel(y=rows, x=cols), place),
-            labels=None if self.labels is None else self.labels[rows, cols],
+            labels=None,
             shapes=None if self.shapes is None else self.shapes[rows, cols],
         )
-        if cut.labels is None:
+        if self.labels is None:
             return cut
-        cut = cut.with_labels(cut.labels)
-        gone = [land.name for land in self.legend if land.code not in cut.legend]
+        cut = cut.with_labels(self.labels[rows, cols])
+        gone = [item.name for item in self.legend if item.code not in cut.legend]
         if not gone:
             return cut
         lost = f"Classes without a pixel in the selected part: {', '.join(gone)}."
@@ -230,8 +222,8 @@ class Scene:
         SceneError
             If the wavelengths are not known, or no band is in the range.
         """
-        known = self.wavelengths
-        if known is None:
+        centres = self.wavelengths
+        if centres is None:
             raise SceneError(
                 f"The wavelengths of {self.name} are not known; select bands by position "
                 "with isel(band=...)."
@@ -239,15 +231,17 @@ class Scene:
         if isinstance(wavelength, slice):
             low = -np.inf if wavelength.start is None else wavelength.start
             high = np.inf if wavelength.stop is None else wavelength.stop
-            inside = np.flatnonzero((known >= low) & (known <= high))
+            inside = np.flatnonzero((centres >= low) & (centres <= high))
             if not inside.size:
                 raise SceneError(
                     f"{self.name} has no band between {low:g} and {high:g} nm; its bands are "
-                    f"from {known.min():g} to {known.max():g} nm."
+                    f"from {centres.min():g} to {centres.max():g} nm."
                 )
             return self.take_bands(inside.tolist())
-        each = np.atleast_1d(np.asarray(wavelength, dtype=np.float64))
-        return self.take_bands([int(np.abs(known - one).argmin()) for one in each])
+        nearest = np.abs(np.subtract.outer(np.atleast_1d(wavelength), centres)).argmin(
+            axis=1
+        )
+        return self.take_bands(nearest.tolist())
 
     def __getitem__(self, key: Any) -> "Scene":
         """Select ``scene[bands, rows, cols]`` by position, as in NumPy."""
@@ -257,9 +251,10 @@ class Scene:
             parts[at : at + 1] = [slice(None)] * (4 - len(parts))
         if len(parts) > 3:
             raise IndexError(f"A scene has the axes band, row and col, got {len(parts)}.")
-        band, rows, cols = (None if _is_all(part) else part
-                            for part in parts + [slice(None)] * (3 - len(parts)))  # fmt: skip
-        return self.isel(band, rows, cols)
+        every = slice(None)
+        selected = [None if isinstance(part, slice) and part == every else part
+                    for part in parts]  # fmt: skip
+        return self.isel(*selected)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the scene in colour with matplotlib and return the axes.
@@ -273,40 +268,37 @@ class Scene:
         step = -(-max(self.shape) // _PLOTTED)
         thin = self.cube.isel(band=list(bands.positions), y=slice(None, None, step),
                               x=slice(None, None, step))  # fmt: skip
-        values = thin.values
-        axes = ax or plt.subplots()[1]
-        axes.imshow(stretched(values, valid_pixels(thin, values)), extent=self._extent())
-        axes.set_title(labelled_name(f"{self.name}: {bands.kind}", self.origin))
-        return axes
-
-    def _extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom and top: on the ground, or in pixels if the grid is turned."""
-        grid = self.grid
+        grid, values = self.grid, thin.values
         a, b, c, d, e, f = grid.transform
-        if b or d or not grid.placed:
-            return 0.0, float(grid.cols), float(grid.rows), 0.0
-        return c, c + a * grid.cols, f + e * grid.rows, f
+        # In pixels if the grid is turned.
+        extent = (0.0, float(grid.cols), float(grid.rows), 0.0)
+        if grid.placed and not (b or d):
+            extent = c, c + a * grid.cols, f + e * grid.rows, f
+        axes = ax or plt.subplots()[1]
+        axes.imshow(stretched(values, valid_pixels(thin, values)), extent=extent)
+        axes.set_title(metadata.labelled_name(f"{self.name}: {bands.kind}", self.origin))
+        return axes
 
     def _facts(self) -> list[tuple[str, str]]:
         """Name and text of what a notebook shows of the scene."""
         facts = []
         if self.wavelengths is not None:
-            ends = self.wavelengths.min(), self.wavelengths.max()
-            facts.append(("Wavelengths", f"{ends[0]:.4g} to {ends[1]:.4g} nm"))
+            span = f"{self.wavelengths.min():.4g} to {self.wavelengths.max():.4g} nm"
+            facts.append(("Wavelengths", span))
         grid = self.grid
         if grid.crs:
             system = grid.crs.split('"')[1] if '"' in grid.crs else grid.crs
             width = float(np.hypot(grid.transform[0], grid.transform[3]))
             facts.append(("CRS", f"{system}, pixel size {width:g}"))
-        if self.labels is None:
-            facts.append(("Labels", "none"))
-        else:
+        labels = "none"
+        if self.labels is not None:
             count = int(np.count_nonzero(self.labels))
-            facts.append(("Labels", f"{count:,} pixels in {len(self.legend)} classes"))
+            labels = f"{count:,} pixels in {len(self.legend)} classes"
+        facts.append(("Labels", labels))
         if self.source:
             facts.append(("Source", self.source))
         if any(self.origin.values()):
-            facts.append(("Origin", labelled_name("image", self.origin)))
+            facts.append(("Origin", metadata.labelled_name("image", self.origin)))
         return facts
 
     def _heading(self) -> str:
@@ -327,9 +319,9 @@ class Scene:
             for name, text in self._facts()
         )
         swatches = " ".join(
-            f"<span style='white-space:nowrap'><span style='color:{land.color}'>&#9632;</span> "
-            f"{escape(land.name)}</span>"
-            for land in self.legend
+            f"<span style='white-space:nowrap'><span style='color:{item.color}'>&#9632;</span> "
+            f"{escape(item.name)}</span>"
+            for item in self.legend
         )
         return (
             f"<div><b>hypercover.Scene {escape(repr(self.name))}</b>: {self._heading()}"
@@ -349,38 +341,35 @@ class Scene:
     @property
     def bands(self) -> Ints:
         """Band numbers in the source file, from 1."""
-        if "band" not in self.cube.coords:
-            return np.arange(1, self.n_bands + 1)
-        return np.asarray(self.cube.coords["band"].values, dtype=np.int64)
+        numbers = self._of_bands("band", np.int64)
+        return np.arange(1, self.n_bands + 1) if numbers is None else numbers
 
-    def _along_bands(self, name: str) -> Floats | None:
+    def _of_bands(self, name: str, dtype: type) -> Array | None:
         if name not in self.cube.coords:
             return None
-        return np.asarray(self.cube.coords[name].values, dtype=np.float64)
+        return np.asarray(self.cube.coords[name].values, dtype=dtype)
 
     @property
     def wavelengths(self) -> Floats | None:
         """Centre wavelength of each band in nm, or None where not known."""
-        return self._along_bands("wavelength")
+        return self._of_bands("wavelength", np.float64)
 
     @property
     def fwhm(self) -> Floats | None:
         """Full width at half maximum of each band in nm, or None where not known."""
-        return self._along_bands("fwhm")
+        return self._of_bands("fwhm", np.float64)
 
     @property
     def bad(self) -> Mask:
         """Whether the file marks each band as bad; False where it says nothing."""
-        if "bad" not in self.cube.coords:
-            return np.zeros(self.n_bands, dtype=bool)
-        return np.asarray(self.cube.coords["bad"].values, dtype=bool)
+        bad = self._of_bands("bad", bool)
+        return np.zeros(self.n_bands, dtype=bool) if bad is None else bad
 
     @property
     def band_names(self) -> tuple[str, ...] | None:
         """Name of each band, such as ``kpca1``, or None where they have none."""
-        if "band_name" not in self.cube.coords:
-            return None
-        return tuple(map(str, self.cube.coords["band_name"].values))
+        names = self._of_bands("band_name", str)
+        return None if names is None else tuple(names.tolist())
 
     @property
     def nodata(self) -> float | None:
@@ -398,10 +387,10 @@ class Scene:
 
         ``sensor type``, ``acquisition time``, ``reflectance scale factor`` and others.
         """
-        return header_of(self.cube)
+        return metadata.header_of(self.cube)
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> metadata.Origin:
         """What everything made of a cube that was not measured must say of itself."""
         return {"simulated": self.simulated, "stand_in": self.stand_in}
 
@@ -434,12 +423,12 @@ class Scene:
     def strips(self) -> Iterator[slice]:
         """Cut the rows into strips small enough to be read one at a time."""
         rows, cols = self.shape
-        step, most = (
-            max(1, values // (cols * self.n_bands)) for values in (_STRIP, _MOST_STRIP)
-        )
+        width = cols * self.n_bands
+        step = max(1, _STRIP // width)
         # Tiled files are unpacked a tile at a time: none is to be cut in two.
-        step = step - step % IMAGE_BLOCK if step > IMAGE_BLOCK else min(most, IMAGE_BLOCK)
-        return strips(rows, step)
+        if step > IMAGE_BLOCK:
+            return strips(rows, step - step % IMAGE_BLOCK)
+        return strips(rows, min(max(1, _MOST_STRIP // width), IMAGE_BLOCK))
 
     @cached_property
     def valid(self) -> Mask:
@@ -494,8 +483,8 @@ class Scene:
         """Return the scene with the bands at these positions (from 0) alone."""
         numbered = self.cube.assign_coords(band=("band", self.bands))
         cube = numbered.isel(band=list(positions))
-        header = select_header_bands(self.header, positions, self.n_bands)
-        return self.replace(cube=with_header(cube, header))
+        header = metadata.select_header_bands(self.header, positions, self.n_bands)
+        return self.replace(cube=metadata.with_header(cube, header))
 
 
 def blank_invalid(values: Array, valid: Mask) -> Array:
@@ -537,10 +526,6 @@ def check_size(largest: float, name: str) -> None:
         )
 
 
-def _is_all(part: object) -> bool:
-    return isinstance(part, slice) and part == slice(None)
-
-
 def _positions(band: Sequence[int] | slice | int, count: int) -> list[int]:
     """Return the positions of bands that an index selects."""
     every = np.arange(count)
@@ -580,34 +565,11 @@ def _check_dims(cube: object) -> None:
             "open a file with open_scene."
         )
     dims = tuple(map(str, cube.dims))
-    if dims == own:
-        return
-    gone = [name for name in dims if cube.sizes[name] == 1 and axis_role(name) is None]
-    steps = [f".squeeze({gone!r}, drop=True)"] if gone else []
-    rest = [name for name in dims if name not in gone]
-    roles = order_from_names(rest)
-    if roles is None:
-        steps.append(f".transpose{own}")
-    else:
-        names = dict(
-            zip(
-                rest,
-                ({"row": "y", "col": "x"}.get(role, role) for role in roles),
-                strict=True,
-            )
+    if dims != own:
+        raise SceneError(
+            f"A cube must have the dimensions {own}, got {dims}; make a scene of such an array "
+            "with Scene.from_array(cube)."
         )
-        renamed = {old: new for old, new in names.items() if old != new}
-        steps += [f".rename({renamed!r})"] if renamed else []
-        band = next(old for old, new in names.items() if new == "band")
-        if band != "band" and band in cube.coords:
-            # What was the coordinate of the axis is no number of bands.
-            steps.append(f".assign_coords({band}=('band', cube[{band!r}].values))")
-            steps.append(".drop_vars('band')")
-        steps += [f".transpose{own}"] if tuple(names.values()) != own else []
-    raise SceneError(
-        f"A cube must have the dimensions {own}, got {dims}; make it so first, such as with "
-        f"cube{''.join(steps)}."
-    )
 
 
 def _check_codes(labels: Array) -> None:
@@ -622,3 +584,73 @@ def _check_codes(labels: Array) -> None:
             f"Labels are class codes, whole numbers from 0 on, got {wrong}; mark unlabelled "
             "pixels with 0."
         )
+
+
+_TRUE_COLOUR_NM = (650.0, 550.0, 460.0)
+"""Red, green and blue in nm."""
+_TOLERANCE_NM = 40.0
+"""Largest distance of a band from the colour it represents, nm."""
+_PERCENTILES = (2.0, 98.0)
+"""Percentiles of the values drawn black and full."""
+_NO_DATA_GREY = 233
+
+
+@dataclass(frozen=True)
+class CompositeBands:
+    """The three bands that a picture shows as red, green and blue."""
+
+    positions: tuple[int, int, int]
+    """Positions from 0."""
+    kind: str
+    """"true colour", "false colour" or "grey"."""
+
+    def describe(self, numbers: Ints, wavelengths: Floats | None) -> str:
+        """Return the wavelengths of the bands as text, or their numbers if unknown."""
+        if wavelengths is not None:
+            return ", ".join(f"{wavelengths[at]:.0f}" for at in self.positions) + " nm"
+        shown = [f"{numbers[at]}" for at in self.positions]
+        return f"band {shown[0]}" if self.kind == "grey" else f"bands {', '.join(shown)}"
+
+
+def pick_bands(wavelengths: Floats | None, n_bands: int) -> CompositeBands:
+    """Choose the bands to show as red, green and blue.
+
+    True colour if there are bands near 650, 550 and 460 nm; otherwise three bands
+    spread over the spectrum, the longest wavelength as red.
+
+    Examples
+    --------
+    >>> pick_bands(np.array([450.0, 560.0, 655.0, 860.0]), 4)
+    CompositeBands(positions=(2, 1, 0), kind='true colour')
+    >>> pick_bands(None, 5)
+    CompositeBands(positions=(4, 2, 0), kind='false colour')
+    """
+    if n_bands < 3:
+        return CompositeBands((0, 0, 0), "grey")
+    if wavelengths is not None:
+        gaps = np.abs(wavelengths[None, :] - np.array(_TRUE_COLOUR_NM)[:, None])
+        if (gaps.min(axis=1) <= _TOLERANCE_NM).all():
+            red, green, blue = (int(at) for at in gaps.argmin(axis=1))
+            return CompositeBands((red, green, blue), "true colour")
+    order = np.arange(n_bands) if wavelengths is None else np.argsort(wavelengths)
+    # The outermost bands of a sensor are its noisiest.
+    edge = n_bands // 8
+    spread = (order[-1 - edge], order[n_bands // 2], order[edge])
+    return CompositeBands((int(spread[0]), int(spread[1]), int(spread[2])), "false colour")
+
+
+def stretched(values: Array, valid: Mask) -> Bytes:
+    """Return an 8-bit picture (y, x, 3) of three bands (band, y, x).
+
+    Each band is stretched from its 2nd to its 98th percentile; pixels without data
+    are pale grey.
+    """
+    picture = np.full((*valid.shape, 3), _NO_DATA_GREY, np.uint8)
+    for at, band in enumerate(values.astype(np.float64)):
+        known = band[valid]
+        if known.size:
+            low, high = np.percentile(known, _PERCENTILES)
+            spread = high - low if high > low else 1.0
+            shade = 255 * np.clip((known - low) / spread, 0.0, 1.0)
+            picture[valid, at] = shade.astype(np.uint8)
+    return picture

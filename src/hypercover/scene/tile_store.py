@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -139,12 +139,12 @@ class TileStore:
 
     def _has_same_plan(self) -> bool:
         """Tell whether the tiles in the folder were made by the same plan."""
+        plan = self._plan.encode()
         try:
             with (self.folder / _PLAN).open("rb") as opened:
-                known = opened.read(len(self._plan.encode()) + 1)
+                return opened.read(len(plan) + 1) == plan
         except OSError:
             return False
-        return known == self._plan.encode()
 
 
 def scene_identity(scene: Scene) -> dict[str, Any]:
@@ -184,24 +184,18 @@ def open_tile_store(
     made = missing_folders(target)
     with known_inputs(inputs_path(target)):
         store = TileStore(target, {"version": version("hypercover"), **plan()})
-        with _cleanup_on_failure(store, made):
+        try:
             yield store
+        except HypercoverError as error:
+            # Work that cannot succeed when repeated.
+            if not isinstance(error, OutputError):
+                store.remove()
+            for folder in made:
+                # A folder that still holds tiles stays.
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
         store.remove()
-
-
-@contextmanager
-def _cleanup_on_failure(store: TileStore, made: Sequence[Path]) -> Iterator[None]:
-    """Remove the tiles and new folders of work that cannot succeed when repeated."""
-    try:
-        yield
-    except HypercoverError as error:
-        if not isinstance(error, OutputError):
-            store.remove()
-        for folder in made:
-            # A folder that still holds tiles stays.
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
 
 
 def load_or_compute(
@@ -234,9 +228,8 @@ def load_or_compute(
             loaded += 1
         else:
             if loaded:
-                _log.warning(
-                    "Resuming: %s of %s already done.", loaded, counted(count, kind)
-                )
+                done = counted(count, kind)
+                _log.warning("Resuming: %s of %s already done.", loaded, done)
                 loaded = 0
             layers = compute(number)
             if store is not None:
@@ -252,9 +245,8 @@ def read_tiles(
     Tiles are whole blocks of a GeoTIFF.  They are loaded from the store, if there is
     one, where they were computed before.
     """
-    width = (
-        max(1, _VALUES_AT_ONCE // (IMAGE_BLOCK * IMAGE_BLOCK * scene.n_bands)) * IMAGE_BLOCK
-    )
+    pixels = _VALUES_AT_ONCE // (IMAGE_BLOCK * IMAGE_BLOCK * scene.n_bands)
+    width = max(1, pixels) * IMAGE_BLOCK
     parts, dtype = tiles(scene.shape, IMAGE_BLOCK, width), scene.cube.dtype
 
     def like(number: int) -> Arrays:

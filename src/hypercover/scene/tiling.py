@@ -1,11 +1,16 @@
-"""Tiles: the rectangles in which an image is read, computed and written."""
+"""Tiles in which an image is read, computed and written, and arrays that are read lazily."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
-from hypercover.types import Codes, Mask
+from hypercover.types import Array, Codes, Mask
 
 IMAGE_BLOCK = 64
 """Side of the blocks of the GeoTIFF files that are written, in pixels."""
@@ -98,3 +103,119 @@ def strips(rows: int, height: int) -> Iterator[slice]:
     [slice(0, 4, None), slice(4, 5, None)]
     """
     return (tile.rows for tile in Tile(slice(0, rows), slice(0, 1)).cut(height))
+
+
+Indices = tuple[npt.NDArray[np.intp], ...]
+"""Positions along each axis of an array."""
+Fetch = Callable[[Indices], Array]
+
+
+class LazyArray(BackendArray):
+    """An array that a function reads block by block, for xarray.
+
+    Parameters
+    ----------
+    shape, dtype
+    fetch : callable
+        Returns the block of some indices along each axis; it turns read errors into a
+        message about the scene.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: npt.DTypeLike, fetch: Fetch) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.block = fetch
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        """Read the block of an xarray index."""
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._indexed
+        )
+
+    def _indexed(self, key: tuple[Any, ...]) -> Array:
+        indices = tuple(
+            np.atleast_1d(np.arange(size)[part])
+            for size, part in zip(self.shape, key, strict=True)
+        )
+        counts = [len(each) for each in indices]
+        block = self.block(indices) if all(counts) else np.empty(counts, self.dtype)
+        single = tuple(0 if np.ndim(part) == 0 and not isinstance(part, slice)
+                       else slice(None) for part in key)  # fmt: skip
+        return block[single]
+
+    def reordered(self, axes: Sequence[int]) -> "LazyArray":
+        """Return the array with its axes in another order, still unread."""
+
+        def fetch(indices: Indices) -> Array:
+            own = tuple(indices[axes.index(axis)] for axis in range(len(axes)))
+            return self.block(own).transpose(axes)
+
+        return LazyArray([self.shape[axis] for axis in axes], self.dtype, fetch)
+
+    def without(self, axes: Sequence[int]) -> "LazyArray":
+        """Return the array without some axes of length 1, still unread."""
+        left = [axis for axis in range(len(self.shape)) if axis not in axes]
+
+        def fetch(indices: Indices) -> Array:
+            own = [np.zeros(1, np.intp)] * len(self.shape)
+            for axis, part in zip(left, indices, strict=True):
+                own[axis] = part
+            return self.block(tuple(own)).squeeze(tuple(axes))
+
+        return LazyArray([self.shape[axis] for axis in left], self.dtype, fetch)
+
+    def viewed(self, dtype: npt.DTypeLike) -> "LazyArray":
+        """Return the bytes as numbers of another type of the same size, still unread."""
+
+        def fetch(indices: Indices) -> Array:
+            block = self.block(indices)
+            return block.astype(block.dtype.newbyteorder("="), copy=False).view(dtype)
+
+        return LazyArray(self.shape, dtype, fetch)
+
+    def as_variable_data(self) -> indexing.LazilyIndexedArray:
+        """Wrap the array for xarray, so that selection stays lazy."""
+        return indexing.LazilyIndexedArray(self)
+
+
+def bounding_slice(indices: npt.NDArray[np.intp]) -> slice:
+    """Return the smallest slice that contains all indices."""
+    return slice(int(indices.min()), int(indices.max()) + 1)
+
+
+def lazy_cube(
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    read: Callable[[npt.NDArray[np.intp], slice, slice], Array],
+    like: xr.DataArray | None = None,
+) -> xr.DataArray:
+    """Return a cube (band, y, x) whose rectangles are computed on reading.
+
+    Parameters
+    ----------
+    shape, dtype
+    read : callable
+        Returns (band, row, col), given the positions of bands, and rows and columns as
+        slices with start and stop.
+    like : DataArray, optional
+        Gives the coordinates and attributes.
+
+    Examples
+    --------
+    >>> cube = lazy_cube((2, 3, 4), float, lambda bands, rows, cols: np.ones((len(bands),
+    ...     rows.stop - rows.start, cols.stop - cols.start)))
+    >>> cube.isel(band=1, y=[0, 2]).shape
+    (2, 4)
+    """
+
+    def fetch(indices: Indices) -> Array:
+        bands, rows, cols = indices
+        down, across = bounding_slice(rows), bounding_slice(cols)
+        block = read(bands, down, across)
+        return block[:, rows - down.start][:, :, cols - across.start]
+
+    data = LazyArray(shape, dtype, fetch).as_variable_data()
+    cube = xr.DataArray(data, dims=("band", "y", "x"))
+    return (
+        cube if like is None else cube.assign_coords(like.coords).assign_attrs(like.attrs)
+    )

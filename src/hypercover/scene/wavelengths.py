@@ -1,8 +1,8 @@
 """Wavelengths, widths and bad bands: parsing the many ways in which files state them."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import shorten
+from hypercover.scene.metadata import format_list
 from hypercover.scene.nodata import normalized_key
 from hypercover.types import Array, Floats, Ints, Mask
 
@@ -35,18 +36,15 @@ NUMBERS = ("bandnumbers", "bandnumber", "band", "bands", "channel", "channels")
 _WIDTH_UNITS = ("fwhmunits", "fwhmunit")
 
 _FACTORS = {
-    "nanometers": 1.0, "nanometer": 1.0, "nanometres": 1.0, "nanometre": 1.0, "nm": 1.0,
-    "nms": 1.0, "millimicrons": 1.0,
-    "micrometers": 1e3, "micrometer": 1e3, "micrometres": 1e3, "micrometre": 1e3,
-    "microns": 1e3, "micron": 1e3, "um": 1e3, "µm": 1e3, "μm": 1e3,
-    "millimeters": 1e6, "millimetres": 1e6, "mm": 1e6, "meters": 1e9, "metres": 1e9,
-    "meter": 1e9, "metre": 1e9, "m": 1e9, "angstroms": 0.1, "angstrom": 0.1, "å": 0.1,
+    "nanometer": 1.0, "nm": 1.0, "millimicron": 1.0,
+    "micrometer": 1e3, "micron": 1e3, "um": 1e3, "µm": 1e3, "μm": 1e3,
+    "millimeter": 1e6, "mm": 1e6, "meter": 1e9, "m": 1e9, "angstrom": 0.1, "å": 0.1,
 }  # fmt: skip
 _READINGS = {1.0: "nm", 1e3: "micrometres", 1e9: "metres", 1e-3: "picometres",
              1e6: "millimetres"}  # fmt: skip
 """Units to try if none is given or the given one is impossible, by their factor to nm."""
 _PER_NM = {
-    **dict.fromkeys(("wavenumber", "wavenumbers", "cm-1", "cm^-1", "cm⁻¹", "1/cm", "percm"), 1e7),
+    **dict.fromkeys(("wavenumber", "cm-1", "cm^-1", "cm⁻¹", "1/cm", "percm"), 1e7),
     "mhz": 299_792_458e3, "ghz": 299_792_458.0, "thz": 299_792.458,
 }  # fmt: skip
 """Wavelength in nm = this number / wavenumber, or / frequency in vacuum."""
@@ -115,16 +113,11 @@ class BandTable:
         """Assign the table to a cube as coordinates of its bands."""
         count = cube.sizes["band"]
         numbers = np.arange(1, count + 1) if self.numbers is None else self.numbers
-        columns = {
-            "band": numbers,
-            "wavelength": self.wavelengths,
-            "fwhm": self.fwhm,
-            "bad": self.bad,
-        }
-        known = {
-            name: ("band", values) for name, values in columns.items() if values is not None
-        }
-        return cube.assign_coords(known)
+        columns = {"band": numbers, "wavelength": self.wavelengths, "fwhm": self.fwhm,
+                   "bad": self.bad}  # fmt: skip
+        return cube.assign_coords(
+            {name: ("band", each) for name, each in columns.items() if each is not None}
+        )
 
 
 def to_nanometres(
@@ -160,6 +153,7 @@ def to_nanometres(
 
 def _known_nm(numbers: Floats, unit: str) -> Floats | None:
     """Convert wavelengths, wavenumbers or frequencies to nm; None if the unit is unknown."""
+    unit = _singular(unit)
     if unit in _PER_NM:
         return np.asarray(np.round(_PER_NM[unit] / numbers, 6))
     factor = _FACTORS.get(unit)
@@ -193,6 +187,11 @@ def _guessed(numbers: Floats, unit: str | None) -> tuple[Floats | None, tuple[st
 
 def _plain_unit(unit: str | None) -> str:
     return re.sub(r"[\s._]+", "", (unit or "").strip(" \t{}()[]\"'")).lower()
+
+
+def _singular(unit: str) -> str:
+    """Return a unit in the singular and in American spelling."""
+    return unit.removesuffix("s").replace("metre", "meter")
 
 
 def _possible(nm: Floats) -> bool:
@@ -237,7 +236,7 @@ def widths_in_nm(
     values = np.asarray(widths, dtype=np.float64)
     if not (np.isfinite(values) & (values > 0)).all():
         return None, ("Widths (FWHM) that are not positive numbers were left out.",)
-    own = _FACTORS.get(_plain_unit(unit))
+    own = _FACTORS.get(_singular(_plain_unit(unit)))
     if own is not None:
         nm = _scaled(values, own)
     else:
@@ -253,18 +252,22 @@ def _possible_widths(nm: Floats, centres: Floats) -> tuple[Floats | None, tuple[
     least = max(_LEAST_WIDTH_NM, min(apart / 50, _NARROW))
     narrow = nm < (least if np.median(nm) < least else _LEAST_WIDTH_NM)
     wide = nm > centres
-    read = np.where(narrow, nm * 1e3, np.where(wide, nm / 1e3, nm))
     if not (narrow | wide).any():
         return nm, ()
-    stated = " to ".join(dict.fromkeys(f"{one:.6g}" for one in (nm.min(), nm.max())))
+    read = np.where(narrow, nm * 1e3, np.where(wide, nm / 1e3, nm))
     if ((read < _LEAST_WIDTH_NM) | (read > centres)).any():
         if (nm >= _LEAST_WIDTH_NM).all() and not wide.any():
             return nm, ()
-        return None, (f"Widths (FWHM) of {stated} nm are impossible and were left out.",)
+        return None, (f"Widths (FWHM) of {_span(nm)} nm are impossible and were left out.",)
     read = np.asarray(np.round(read, 9), dtype=np.float64)
-    taken = " to ".join(dict.fromkeys(f"{one:.6g}" for one in (read.min(), read.max())))
     return read, (
-        f"Widths (FWHM) of {stated} nm are impossible and were taken as {taken} nm.",
+        f"Widths (FWHM) of {_span(nm)} nm are impossible and were taken as {_span(read)} nm.",
+    )
+
+
+def _span(values: Floats) -> str:
+    return " to ".join(
+        dict.fromkeys(f"{value:.6g}" for value in (values.min(), values.max()))
     )
 
 
@@ -283,49 +286,6 @@ class _Source:
     widths: Floats | None = None
     """In nm (band,)."""
     notes: tuple[str, ...] = ()
-
-
-def _source(
-    place: str,
-    texts: Sequence[str],
-    unit: str | Sequence[str | None] | None,
-    widths: Floats | None = None,
-    width_unit: str | None = None,
-) -> tuple[_Source | None, tuple[str, ...]]:
-    """Parse the wavelengths of one place; None if they are unusable, with notes."""
-    written = [_decimal(text) for text in texts]
-    numbers = np.array([float(one) for one in written], dtype=np.float64)
-    if isinstance(unit, str) or unit is None:
-        centres, notes = to_nanometres(numbers, unit)
-    else:
-        each = [
-            _known_nm(number, _plain_unit(one))
-            for number, one in zip(numbers, unit, strict=True)
-        ]
-        known = [
-            number if nm is None else nm for number, nm in zip(numbers, each, strict=True)
-        ]
-        centres, notes = to_nanometres(known, "nm")
-    if centres is None:
-        return None, notes
-    steps = [10.0 ** int(one.as_tuple().exponent) for one in written if one.is_finite()]
-    factor = centres / numbers
-    exact = float((np.array(steps) * factor).min())
-    digits = max(len(one.as_tuple().digits) for one in written)
-    with np.errstate(divide="ignore"):
-        last = 10.0 ** (np.floor(np.log10(np.abs(numbers))) - digits + 1)
-    width, more = (
-        (None, ()) if widths is None else widths_in_nm(widths, numbers, centres, width_unit)
-    )
-    rounded = np.maximum(exact, last * factor)
-    return _Source(place, centres, exact, rounded, width, (*notes, *more)), ()
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text.strip())
-    except InvalidOperation:
-        return Decimal("nan")
 
 
 def bands_from_tags(
@@ -349,66 +309,203 @@ def bands_from_tags(
     names : sequence of str, optional
         Names of the bands, which may contain wavelengths.
     """
-    notes: list[str] = []
-    whole = {normalized_key(key): text for key, text in envi.items()}
-    each = [{normalized_key(key): text for key, text in tags.items()} for tags in bands]
-    sources: list[_Source] = []
-    useless: list[str] = []
-    for source, source_notes in _places(whole, each, names, count, notes):
-        useless += source_notes
-        sources += [source] if source is not None else []
-    chosen, more = _most_exact(sources)
-    bbl = _listed(whole, GOOD, count, notes)
-    bad = _flagged(each) if bbl is None else np.asarray(bbl == 0)
-    numbers = band_numbers(_listed(whole, NUMBERS[:2], count, notes))
+    tags = _Tags(envi, bands, count)
+    sources = tags.sources(names)
+    good = tags.listed(GOOD)
+    bad = tags.flagged() if good is None else np.asarray(good == 0)
+    numbers = band_numbers(tags.listed(NUMBERS[:2]))
+    chosen = _most_exact(sources, tags.notes)
     if chosen is None:
-        return BandTable(None, None, bad, numbers, tuple(dict.fromkeys(notes + useless)))
-    widths = next((one.widths for one in sources if one.widths is not None), None)
-    widths = widths if chosen.widths is None else chosen.widths
-    return BandTable(chosen.centres, widths, bad, numbers, (*notes, *chosen.notes, *more))
+        notes = tuple(dict.fromkeys(tags.notes + tags.useless))
+        return BandTable(None, None, bad, numbers, notes)
+    widths = (source.widths for source in (chosen, *sources) if source.widths is not None)
+    return BandTable(chosen.centres, next(widths, None), bad, numbers, tuple(tags.notes))
 
 
-def _places(
-    whole: Mapping[str, str],
-    each: Sequence[Mapping[str, str]],
-    names: Sequence[str | None],
-    count: int,
-    notes: list[str],
-) -> Iterable[tuple[_Source | None, tuple[str, ...]]]:
-    """Yield the places that give wavelengths, the usual one first."""
-    widths = _listed(whole, WIDTHS, count, notes)
-    if _listed(whole, CENTRES, count, notes) is not None:
-        key, text = first_present(whole, CENTRES) or ("", "")
+class _Tags:
+    """The tags of a raster, with notes on what cannot be used."""
+
+    def __init__(
+        self, envi: Mapping[str, str], bands: Sequence[Mapping[str, str]], count: int
+    ) -> None:
+        self.whole = {normalized_key(key): text for key, text in envi.items()}
+        self.bands = [
+            {normalized_key(key): text for key, text in tags.items()} for tags in bands
+        ]
+        self.count = count
+        self.notes: list[str] = []
+        self.useless: list[str] = []
+        """Notes on wavelengths left out, for rasters that have no others."""
+
+    def sources(self, names: Sequence[str | None]) -> list[_Source]:
+        """Return the wavelengths of all places, the usual one first."""
+        found = (self._from_header(), *self._from_bands(), self._from_names(names))
+        return [source for source in found if source is not None]
+
+    def listed(self, names: Iterable[str]) -> Floats | None:
+        """Return the list of a number for each band under the first of some keys."""
+        entry = first_present(self.whole, names)
+        if entry is None:
+            return None
+        key, text = entry
+        values = _flags(text) if key in GOOD else _numbers(text)
+        if values is not None and len(values) == self.count:
+            return values
+        content = "no list of numbers" if values is None else f"{len(values)} entries"
+        note = f"The header's {key} has {content} for {self.count} bands and was left out."
+        if note not in self.notes:
+            self.notes.append(note)
+        return None
+
+    def flagged(self) -> Mask | None:
+        """Return which bands are marked as bad by their tags; None if no band has a mark."""
+        good = [first_present(tags, GOOD) for tags in self.bands]
+        bad = [first_present(tags, _BAD) for tags in self.bands]
+        if not any(good) and not any(bad):
+            return None
+        flags = zip(good, bad, strict=True)
+        return np.array([bool((mark and _is_no(mark[1])) or (other and not _is_no(other[1])))
+                         for mark, other in flags])  # fmt: skip
+
+    def _source(
+        self,
+        place: str,
+        texts: Sequence[str],
+        units: Sequence[str | None],
+        widths: Floats | None = None,
+        width_unit: str | None = None,
+        note: str = "",
+    ) -> _Source | None:
+        """Parse the wavelengths of one place, with one unit or one each; None if unusable."""
+        written = [_decimal(text) for text in texts]
+        numbers = np.array([float(number) for number in written], dtype=np.float64)
+        if len(set(map(_plain_unit, units))) == 1:
+            centres, notes = to_nanometres(numbers, units[0])
+        else:
+            each = [_known_nm(number, _plain_unit(unit))
+                    for number, unit in zip(numbers, units, strict=True)]  # fmt: skip
+            nm = [own if own is not None else number
+                  for number, own in zip(numbers, each, strict=True)]  # fmt: skip
+            centres, notes = to_nanometres(nm, "nm")
+        if centres is None:
+            self.useless += notes
+            return None
+        steps = [
+            10.0 ** int(number.as_tuple().exponent)
+            for number in written
+            if number.is_finite()
+        ]
+        factor = centres / numbers
+        exact = float((np.array(steps) * factor).min())
+        digits = max(len(number.as_tuple().digits) for number in written)
+        with np.errstate(divide="ignore"):
+            last = 10.0 ** (np.floor(np.log10(np.abs(numbers))) - digits + 1)
+        if widths is not None:
+            widths, more = widths_in_nm(widths, numbers, centres, width_unit)
+            notes += more
+        notes = (note, *notes) if note else notes
+        rounded = np.maximum(exact, last * factor)
+        return _Source(place, centres, exact, rounded, widths, notes)
+
+    def _from_header(self) -> _Source | None:
+        widths = self.listed(WIDTHS)
+        if self.listed(CENTRES) is None:
+            return None
+        key, text = first_present(self.whole, CENTRES) or ("", "")
         texts, beside = _without_unit(_parts(text))
-        unit = beside or (first_present(whole, _LENGTHS) or ("", _unit_of(key)))[1]
-        own = first_present(whole, _WIDTH_UNITS)
-        yield _source("the header", texts, unit, widths, own[1] if own else None)
-    yield from _from_bands(each, notes)
-    in_names = _from_names(names)
-    if in_names is not None:
-        yield in_names
+        unit = beside or (first_present(self.whole, _LENGTHS) or ("", _unit_of(key)))[1]
+        own = first_present(self.whole, _WIDTH_UNITS)
+        return self._source("the header", texts, [unit], widths, own[1] if own else None)
+
+    def _from_bands(self) -> Iterator[_Source | None]:
+        """Yield wavelengths and widths from the tags of the bands, for each key they may have."""
+        for name in CENTRES:
+            texts = self._column(name)
+            if texts is None:
+                tagged = sum(name in tags for tags in self.bands)
+                if 0 < tagged < len(self.bands):
+                    self.notes.append(
+                        f"Only {tagged} of {len(self.bands)} bands have {name!r}, which was "
+                        "left out."
+                    )
+                continue
+            ending = _unit_of(name)
+            texts, beside = _without_unit(texts)
+            stated = [first_present(tags, UNITS) for tags in self.bands]
+            units = [beside or (unit_tag[1] if unit_tag and ending is None else ending)
+                     for unit_tag in stated]  # fmt: skip
+            columns = (self._column(key) for key in WIDTHS if _unit_of(key) == ending)
+            column = next((each for each in columns if each is not None), None)
+            widths, width_unit = (None, None) if column is None else _without_unit(column)
+            own = first_present(self.bands[0], _WIDTH_UNITS)
+            yield self._source(
+                "the tags of the bands" if ending is None else f"the tags {name.upper()}",
+                texts,
+                units,
+                None if widths is None else np.array([float(text) for text in widths]),
+                width_unit or (own[1] if own else None),
+            )
+
+    def _column(self, key: str) -> list[str] | None:
+        """Return the numbers that all bands have under a key, as text."""
+        if not self.bands or not all(key in tags for tags in self.bands):
+            return None
+        texts = [tags[key].strip().strip("{}").strip() for tags in self.bands]
+        try:
+            [float(text) for text in _without_unit(texts)[0]]
+        except ValueError:
+            return None
+        return texts
+
+    def _from_names(self, names: Sequence[str | None]) -> _Source | None:
+        """Parse wavelengths in the names of all bands, such as ``Band 1 (450.5 Nanometers)``."""
+        if len(names) < 2 or not all(names):
+            return None
+        short = [str(name)[:_LONGEST_NAME] for name in names]
+        units: list[str | None] = [None]
+        if all(matches := [_IN_NAME.search(name) for name in short]):
+            texts = [_middle(match) for match in matches if match]
+            units = [match["unit"] for match in matches if match]
+        elif all(matches := [_BARE.fullmatch(name.strip()) for name in short]):
+            texts = [match[1] or match[2] for match in matches if match]
+            if not _are_wavelengths(np.array([float(text) for text in texts])):
+                return None
+        else:
+            return None
+        if len(set(texts)) < len(texts):
+            return None
+        note = "Wavelengths were taken from the names of the bands."
+        return self._source("the names of the bands", texts, units, note=note)
 
 
-def _most_exact(sources: Sequence[_Source]) -> tuple[_Source | None, tuple[str, ...]]:
-    """Return the source with most digits among those that agree with the first."""
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:
+        return Decimal("nan")
+
+
+def _most_exact(sources: Sequence[_Source], notes: list[str]) -> _Source | None:
+    """Return the source with most digits among those that agree with the first; add notes."""
     if not sources:
-        return None, ()
-    first, notes = sources[0], []
-    best = first
+        return None
+    best = first = sources[0]
+    more = []
     for other in sources[1:]:
         apart = np.abs(other.centres - first.centres)
         if (apart > 0.51 * (other.rounded + first.rounded)).any():
-            notes.append(
+            more.append(
                 f"Wavelengths in {other.place} differ from those in {first.place}, which were "
                 "taken."
             )
         elif other.exact < 0.5 * best.exact:
             best = other
     if best is not first:
-        notes.append(
+        more.append(
             f"Wavelengths were taken from {best.place}: {first.place} gives fewer digits."
         )
-    return best, tuple(notes)
+    notes += (*best.notes, *more)
+    return best
 
 
 def _parts(text: str) -> list[str]:
@@ -423,10 +520,10 @@ def _parts(text: str) -> list[str]:
 def _without_unit(texts: Sequence[str]) -> tuple[list[str], str | None]:
     """Strip the unit from numbers that share one, such as ``450 nm``."""
     matches = [_WITH_UNIT.fullmatch(text) for text in texts]
-    units = {_plain_unit(one["unit"]) for one in matches if one}
+    units = {_plain_unit(match["unit"]) for match in matches if match}
     if not all(matches) or len(units) != 1:
         return list(texts), None
-    return [one[1] for one in matches if one], units.pop()
+    return [match[1] for match in matches if match], units.pop()
 
 
 def _numbers(text: str) -> Floats | None:
@@ -470,77 +567,8 @@ def band_numbers(values: npt.ArrayLike | None) -> Ints | None:
     return numbers.astype(np.int64)
 
 
-def _listed(
-    whole: Mapping[str, str], names: Iterable[str], count: int, notes: list[str]
-) -> Floats | None:
-    entry = first_present(whole, names)
-    if entry is None:
-        return None
-    key, text = entry
-    values = _flags(text) if key in GOOD else _numbers(text)
-    if values is not None and len(values) == count:
-        return values
-    content = "no list of numbers" if values is None else f"{len(values)} entries"
-    note = f"The header's {key} has {content} for {count} bands and was left out."
-    if note not in notes:
-        notes.append(note)
-    return None
-
-
-def _from_bands(
-    bands: Sequence[Mapping[str, str]], notes: list[str]
-) -> Iterable[tuple[_Source | None, tuple[str, ...]]]:
-    """Yield wavelengths and widths from the tags of the bands, for each key they may have."""
-    for name in CENTRES:
-        texts = _column(bands, name)
-        if texts is None:
-            tagged = sum(name in tags for tags in bands)
-            if 0 < tagged < len(bands):
-                notes.append(
-                    f"Only {tagged} of {len(bands)} bands have {name!r}, which was left out."
-                )
-            continue
-        ending = _unit_of(name)
-        texts, beside = _without_unit(texts)
-        stated = [first_present(tags, UNITS) for tags in bands]
-        units = [beside or (one[1] if one and ending is None else ending) for one in stated]
-        unit = units[0] if len(set(map(_plain_unit, units))) == 1 else units
-        columns = (_column(bands, one) for one in WIDTHS if _unit_of(one) == ending)
-        column = next((one for one in columns if one is not None), None)
-        widths, in_unit = (None, None) if column is None else _without_unit(column)
-        own = first_present(bands[0], _WIDTH_UNITS)
-        yield _source(
-            "the tags of the bands" if ending is None else f"the tags {name.upper()}",
-            texts, unit, None if widths is None else np.array([float(one) for one in widths]),
-            in_unit or (own[1] if own else None),
-        )  # fmt: skip
-
-
-def _column(bands: Sequence[Mapping[str, str]], key: str) -> list[str] | None:
-    """Return the numbers that all bands have under a key, as text."""
-    if not bands or not all(key in tags for tags in bands):
-        return None
-    texts = [tags[key].strip().strip("{}").strip() for tags in bands]
-    try:
-        [float(text) for text in _without_unit(texts)[0]]
-    except ValueError:
-        return None
-    return texts
-
-
 _NO = {"0", "0.0", "false", "no", "bad"}
 _YES = {"1", "1.0", "true", "yes", "good"}
-
-
-def _flagged(bands: Sequence[Mapping[str, str]]) -> Mask | None:
-    """Return which bands are marked as bad by their tags; None if no band has a mark."""
-    good = [first_present(tags, GOOD) for tags in bands]
-    flags = [first_present(tags, _BAD) for tags in bands]
-    if not any(good) and not any(flags):
-        return None
-    not_good = [one is not None and _is_no(one[1]) for one in good]
-    bad = [one is not None and not _is_no(one[1]) for one in flags]
-    return np.array([one or other for one, other in zip(not_good, bad, strict=True)])
 
 
 def _is_no(text: str) -> bool:
@@ -549,36 +577,6 @@ def _is_no(text: str) -> bool:
         return float(word) == 0
     except ValueError:
         return word in _NO
-
-
-def _from_names(
-    names: Sequence[str | None],
-) -> tuple[_Source | None, tuple[str, ...]] | None:
-    """Parse wavelengths in the names of all bands, such as ``Band 1 (450.5 Nanometers)``."""
-    if len(names) < 2 or not all(names):
-        return None
-    cut = [str(name)[:_LONGEST_NAME] for name in names]
-    matches = [_IN_NAME.search(name) for name in cut]
-    units: list[str | None]
-    if all(matches):
-        texts = [_middle(one) for one in matches if one]
-        units = [one["unit"] for one in matches if one]
-    else:
-        bare = [_BARE.fullmatch(name.strip()) for name in cut]
-        if not all(bare):
-            return None
-        texts = [one[1] or one[2] for one in bare if one]
-        units = [None] * len(texts)
-        if not _are_wavelengths(np.array([float(text) for text in texts])):
-            return None
-    if len(set(texts)) < len(texts):
-        return None
-    unit = units[0] if len(set(map(_plain_unit, units))) == 1 else units
-    source, notes = _source("the names of the bands", texts, unit)
-    if source is not None:
-        note = "Wavelengths were taken from the names of the bands."
-        source = replace(source, notes=(note, *source.notes))
-    return source, notes
 
 
 def _middle(match: re.Match[str]) -> str:
@@ -590,13 +588,12 @@ def _middle(match: re.Match[str]) -> str:
 
 def _are_wavelengths(numbers: Floats) -> bool:
     """Tell whether bare numbers are wavelengths rather than counts, years or dates."""
-    steps = np.diff(numbers)
+    steps, low, high = np.diff(numbers), numbers.min(), numbers.max()
     whole = bool((numbers == np.floor(numbers)).all())
-    years = whole and _YEARS[0] <= numbers.min() and numbers.max() <= _YEARS[1]
+    years = whole and _YEARS[0] <= low and high <= _YEARS[1]
     ordered = bool((steps > 0).all() or (steps < 0).all())
-    nm = bool((numbers >= 300).all() and (numbers <= 15_000).all())
-    micrometres = not whole and bool((numbers >= 0.3).all() and (numbers <= 15).all())
-    return ordered and not years and (nm or micrometres)
+    nm, micrometres = low >= 300 and high <= 15_000, low >= 0.3 and high <= 15
+    return ordered and not years and bool(nm or (micrometres and not whole))
 
 
 def only_wavelengths(names: Sequence[str | None]) -> bool:
@@ -607,14 +604,9 @@ def only_wavelengths(names: Sequence[str | None]) -> bool:
     >>> only_wavelengths(["450.5 nm", "Band 2 (550 nm)"]), only_wavelengths(["red (650 nm)"])
     (True, False)
     """
-    cut = [str(name or "")[:_LONGEST_NAME] for name in names]
-    rest = (_IN_NAME.sub("", name).strip() for name in cut)
-    return all(map(_IN_NAME.search, cut)) and all(map(_COUNTED.fullmatch, rest))
-
-
-def _braced(values: Array, *, whole: bool = False) -> str:
-    listed = (str(int(value)) if whole else repr(float(value)) for value in values)
-    return "{" + ", ".join(listed) + "}"
+    short = [str(name or "")[:_LONGEST_NAME] for name in names]
+    rest = (_IN_NAME.sub("", name).strip() for name in short)
+    return all(map(_IN_NAME.search, short)) and all(map(_COUNTED.fullmatch, rest))
 
 
 def band_tags(table: BandTable) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -626,14 +618,19 @@ def band_tags(table: BandTable) -> tuple[dict[str, str], list[dict[str, str]]]:
     envi: dict[str, str] = {}
     bands: list[dict[str, str]] = []
     if table.wavelengths is not None:
-        envi |= {"wavelength": _braced(table.wavelengths), "wavelength_units": "Nanometers"}
+        envi["wavelength"] = format_list(table.wavelengths)
+        envi["wavelength_units"] = "Nanometers"
         bands = [{"CENTRAL_WAVELENGTH_UM": f"{x / 1e3:.9g}"} for x in table.wavelengths]
     if table.fwhm is not None:
-        envi["fwhm"] = _braced(table.fwhm)
+        envi["fwhm"] = format_list(table.fwhm)
         for tags, width in zip(bands, table.fwhm, strict=False):
             tags["FWHM_UM"] = f"{width / 1e3:.9g}"
     if table.bad is not None:
-        envi["bbl"] = _braced(~table.bad, whole=True)
+        envi["bbl"] = _format_integers(~table.bad)
     if table.numbers is not None:
-        envi["band_numbers"] = _braced(table.numbers, whole=True)
+        envi["band_numbers"] = _format_integers(table.numbers)
     return envi, bands
+
+
+def _format_integers(values: Array) -> str:
+    return "{" + ", ".join(str(int(value)) for value in values) + "}"

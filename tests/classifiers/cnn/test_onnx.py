@@ -18,8 +18,7 @@ from hypercover.errors import CallError
 from hypercover.evaluation.calibration import tempered
 from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.settings import SimulationSettings
-from hypercover.scene.simulation.simulate import simulated_scene
+from hypercover.scene.simulation.simulate import SimulationSettings, simulated_scene
 from hypercover.windows.windows import Windows
 
 # Each takes seconds to export: the rest of those that are tiled are for the slow tests.

@@ -12,7 +12,7 @@ from hypercover.experiment.config.experiment_file import built_in, load_experime
 from hypercover.experiment.config.presets import NAMED, default_folders, named_scene
 from hypercover.experiment.search.search import check_search
 from hypercover.scene.datasets.discovery import SIGNATURES, LabelFit
-from hypercover.scene.simulation.settings import SimulationSettings
+from hypercover.scene.simulation.simulate import SimulationSettings
 
 STAND_IN = "indian_pines_rank37_reconstruction.npz"
 

@@ -27,7 +27,7 @@ def files(tmp_path, monkeypatch):
     known = recognise_labels(table)
     mine = pair.pan.labels
     monkeypatch.setattr(
-        "hypercover.scene.datasets.discovery.recognise_labels",
+        "hypercover.scene.datasets.catalog.recognise_labels",
         lambda codes: known if np.array_equal(codes, mine) else None,
     )
     return folder

@@ -19,8 +19,7 @@ from hypercover.experiment.tasks.trial import (
 )
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.settings import SimulationSettings
-from hypercover.scene.simulation.simulate import simulated_scene
+from hypercover.scene.simulation.simulate import SimulationSettings, simulated_scene
 from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.kfold import KFoldSplit
 from hypercover.splits.random_split import RandomSplit

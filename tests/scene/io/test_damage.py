@@ -16,10 +16,10 @@ import rasterio
 from scipy.io import netcdf_file, savemat
 
 from hypercover.errors import LabelError, SceneError
-from hypercover.scene.bands import select_bands
 from hypercover.scene.io import limits
 from hypercover.scene.io.reading import check_usable, open_labels, open_scene
 from hypercover.scene.scene import Scene
+from hypercover.scene.selection import select_bands
 
 
 def cut(path, keep):

@@ -7,8 +7,8 @@ import pytest
 import rasterio
 
 from hypercover.errors import LabelError, SceneError
+from hypercover.scene.encoding import ScaleOffset
 from hypercover.scene.io.reading import open_labels, open_scene
-from hypercover.scene.scale_offset import ScaleOffset
 
 NM = [450.5, 550.25, 650.0, 850.0, 1400.0, 2200.0]
 NAMES = ("Grün", "Blau", "Rot", "NIR", "Straße", "µ")

@@ -16,10 +16,10 @@ from affine import Affine
 from rasterio.warp import transform_geom
 
 from hypercover.errors import LabelError
-from hypercover.scene.clip import read_area
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.io.vector import read_vector_labels
+from hypercover.scene.selection import read_area
 
 UTM = "EPSG:32616"
 

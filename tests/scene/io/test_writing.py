@@ -20,9 +20,9 @@ from hypercover.errors import CallError, OutputError, SceneError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
-from hypercover.scene.lazy import LazyArray
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import LazyArray
 
 FORMATS = ["a.tif", "a.hdr", "a.img", "a.dat", "a.bil", "a.bip"]
 CRSES = [None, "EPSG:32616", "EPSG:4326", "EPSG:3035"]

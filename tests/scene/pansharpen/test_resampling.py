@@ -6,7 +6,7 @@ import pywt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercover.scene.pansharpen.resampling import (
+from hypercover.scene.pansharpen.registration import (
     KERNEL,
     area_means,
     atrous,

@@ -9,8 +9,12 @@ from hypercover.scene.datasets.catalog import recognise_labels
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.simulation.city import ROME_COUNTS
-from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
-from hypercover.scene.simulation.simulate import simulate, write_simulated
+from hypercover.scene.simulation.simulate import (
+    PRESETS,
+    SimulationSettings,
+    simulate,
+    write_simulated,
+)
 
 SMALL = SimulationSettings(240, 320, 5, 9, imitates="rome")
 

@@ -12,9 +12,13 @@ import pytest
 from hypercover.errors import CallError, OutputError
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.sensor import Sensor, sensor_bands
-from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
-from hypercover.scene.simulation.simulate import simulate, simulated_scene
+from hypercover.scene.simulation.render import Sensor, sensor_bands
+from hypercover.scene.simulation.simulate import (
+    PRESETS,
+    SimulationSettings,
+    simulate,
+    simulated_scene,
+)
 
 WATER = [*range(103, 108), *range(149, 163), 219]
 
@@ -35,7 +39,7 @@ def test_a_written_scene_opens_as_simulated_with_all_it_knew(tmp_path: Path) -> 
     assert read.labels is not None
     np.testing.assert_array_equal(read.labels, made.labels)
     np.testing.assert_array_equal(read.cube.values, made.cube.values)
-    np.testing.assert_allclose(read.wavelengths, sensor_bands(220).wavelength)
+    np.testing.assert_allclose(read.wavelengths, sensor_bands(220).wavelengths)
     np.testing.assert_allclose(read.fwhm, sensor_bands(220).fwhm)
     assert read.legend == made.legend
     assert read.grid.transform == made.grid.transform
@@ -235,7 +239,7 @@ def test_land_larger_than_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "hypercover.scene.simulation.settings.available_bytes", lambda: 2**20
+        "hypercover.scene.simulation.simulate.available_bytes", lambda: 2**20
     )
     with pytest.raises(CallError, match="kept in memory"):
         simulate(tmp_path / "s.tif")

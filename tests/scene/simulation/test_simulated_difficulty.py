@@ -7,8 +7,7 @@ from scipy import ndimage
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from hypercover.scene.simulation.settings import SimulationSettings
-from hypercover.scene.simulation.simulate import simulated_scene
+from hypercover.scene.simulation.simulate import SimulationSettings, simulated_scene
 
 SIZE, GUARD = 15, 4
 Bools = npt.NDArray[np.bool_]

@@ -28,12 +28,11 @@ from hypercover.experiment.config.schema import (
     SVMSpec,
     WindowsSplitSpec,
 )
-from hypercover.scene.bands import select_bands
-from hypercover.scene.clip import crop
 from hypercover.scene.inputs import file_identity, input_identity
 from hypercover.scene.io.reading import check_usable, label_losses, open_mask, open_scene
-from hypercover.scene.labels import drop_classes, replaced_options
+from hypercover.scene.labels import replaced_options
 from hypercover.scene.scene import Scene, blank_invalid
+from hypercover.scene.selection import crop, drop_classes, select_bands
 from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.clusters import ClusterSplit
 from hypercover.splits.fields import FieldSplit

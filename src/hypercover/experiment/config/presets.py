@@ -23,8 +23,11 @@ from hypercover.scene.inputs import input_identity, known_inputs, record_inputs
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.pansharpen.fusion import pansharpen, pansharpen_plan
-from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
-from hypercover.scene.simulation.simulate import write_simulated
+from hypercover.scene.simulation.simulate import (
+    PRESETS,
+    SimulationSettings,
+    write_simulated,
+)
 from hypercover.scene.tile_store import open_tile_store
 from hypercover.types import Progress
 

@@ -16,8 +16,8 @@ from hypercover.gis.polygons import DRIVERS, write_polygons
 from hypercover.gis.stac import write_stac_item
 from hypercover.prediction.map_prediction import legend_from_card
 from hypercover.scene.class_map import ClassMap, open_class_map
-from hypercover.scene.clip import read_area
 from hypercover.scene.legend import MAX_CODE
+from hypercover.scene.selection import read_area
 from hypercover.types import Progress
 
 _CARRIED = ("bands", "band_names", "wavelengths", "fwhm", "scale", "offset", "value_ranges")

@@ -33,10 +33,9 @@ from hypercover.prediction.tile_tasks import (
 )
 from hypercover.scene.inputs import known_inputs
 from hypercover.scene.io.writing import write_scene
-from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, inputs_path
-from hypercover.scene.tiling import Tile, tiles
+from hypercover.scene.tiling import LazyArray, Tile, bounding_slice, tiles
 from hypercover.types import Array, Indices, Progress, Report
 
 _CHAIN, _LAYER, _STACK = "chain", "features", "stack"

@@ -1,6 +1,5 @@
 """The catalog of benchmark scenes, and recognition of their images and label maps by content."""
 
-import csv
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -12,15 +11,25 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from hypercover.errors import SceneError
-from hypercover.scene.legend import default_color
+from hypercover.scene.legend import default_color, read_table
 from hypercover.scene.scene import Scene
 from hypercover.scene.wavelengths import BandTable
-from hypercover.types import Array, Indices, Ints
+from hypercover.types import Indices
 
 _STAND_IN = (
     "This image was reconstructed from 37 feature images to stand in for Indian Pines, and is "
     "easier: no accuracy on it is a result on Indian Pines."
 )
+
+
+INDIAN_PINES = (145, 145)
+"""Rows and columns of Indian Pines."""
+_FLIGHT_LINES = ((2678, 614), (614, 1848), (1417, 617))
+"""Rows and columns of its flight lines: of both files, and as in papers."""
+USUAL_BANDS = [*range(1, 104), *range(109, 150), *range(164, 220)]
+"""The 200 bands of Indian Pines without water absorption."""
+_ANY = (0, 0)
+"""Size of a label map that is recognised by class sizes alone."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class KnownImage:
 
 
 @cache
-def _known() -> tuple[Indices, dict[str, KnownImage]]:
+def _known_images() -> tuple[Indices, dict[str, KnownImage]]:
     """Return the pixels (n, row and col) to compare, and the images by their digest."""
     content = json.loads(_table("images.json"))
     images = {
@@ -60,21 +69,15 @@ def recognise_image(scene: Scene) -> KnownImage | None:
     """
     if scene.shape != INDIAN_PINES or scene.n_bands not in (len(USUAL_BANDS), 220):
         return None
-    usual = np.isin(np.arange(1, 221), USUAL_BANDS)
-    bands = np.flatnonzero(usual) if scene.n_bands == 220 else slice(None)
-    pixels, images = _known()
-    everything = slice(None)
-    values = scene.read(everything, everything)[bands][:, pixels[:, 0], pixels[:, 1]]
-    return images.get(_digest(values.T))
-
-
-def _digest(values: Array) -> str:
-    """Hash values as 16-bit integers; an empty text if they are not."""
-    numbers = np.asarray(values, dtype=np.float64)
-    whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
-    if not (whole & (numbers >= 0) & (numbers < 2**16)).all():
-        return ""
-    return hashlib.sha256(np.ascontiguousarray(numbers, "<u2").tobytes()).hexdigest()
+    bands = np.array(USUAL_BANDS) - 1 if scene.n_bands == 220 else slice(None)
+    pixels, images = _known_images()
+    values = scene.read(slice(None), slice(None))[bands][:, pixels[:, 0], pixels[:, 1]]
+    numbers = np.asarray(values.T, dtype=np.float64)
+    digital = np.isfinite(numbers) & (numbers == np.floor(numbers))
+    if not (digital & (numbers >= 0) & (numbers < 2**16)).all():
+        return None
+    content = np.ascontiguousarray(numbers, "<u2").tobytes()
+    return images.get(hashlib.sha256(content).hexdigest())
 
 
 def with_known_image(scene: Scene) -> Scene:
@@ -124,7 +127,7 @@ class KnownFile:
         if self.archive is not None:
             return (self.archive,)
         direct = (self.address, *self.mirrors)
-        return tuple(one for one in direct if one.endswith(f"/{self.name}"))
+        return tuple(address for address in direct if address.endswith(f"/{self.name}"))
 
 
 @dataclass(frozen=True)
@@ -178,12 +181,12 @@ class KnownScene:
     def land(self) -> tuple[KnownClass, ...]:
         """Its classes in the order of their codes; empty if unknown."""
         known = ground_truth(self.key)
-        rows: list[tuple[int, str, int | None]]
-        if known is None:
-            rows = [(code, name, None) for code, name in enumerate(self.names, 1)]
-        else:
-            rows = [(code, known.names[code], known.counts[code]) for code in known.names]
-        return tuple(KnownClass(*row, default_color(at)) for at, row in enumerate(rows))
+        names = dict(enumerate(self.names, 1)) if known is None else known.names
+        counts = {} if known is None else known.counts
+        return tuple(
+            KnownClass(code, name, counts.get(code), default_color(at))
+            for at, (code, name) in enumerate(names.items())
+        )
 
 
 @dataclass(frozen=True)
@@ -207,17 +210,13 @@ class KnownMap:
 
     def is_exactly(self, labels: npt.ArrayLike) -> bool:
         """Tell whether labels (y, x) equal this map in every pixel."""
-        return self.sha256 is not None and self.sha256 == _map_digest(np.asarray(labels))
-
-
-_ANY = (0, 0)
-"""Size of a label map that is recognised by class sizes alone."""
+        codes = np.ascontiguousarray(labels, np.uint8)
+        return self.sha256 == hashlib.sha256(codes.tobytes()).hexdigest()
 
 
 def _table(name: str) -> str:
-    return (files("hypercover.scene.datasets") / "tables" / name).read_text(
-        encoding="utf-8"
-    )
+    table = files("hypercover.scene.datasets") / "tables" / name
+    return table.read_text(encoding="utf-8")
 
 
 @cache
@@ -244,12 +243,18 @@ def known_scene(key: str) -> KnownScene:
     ------
     SceneError
         If the name is unknown.
+
+    Examples
+    --------
+    >>> known_scene("indian-pines").bands, len(known_scene("indian-pines").land)
+    (220, 16)
     """
-    for scene in known_scenes():
-        if scene.key == key:
-            return scene
-    keys = ", ".join(scene.key for scene in known_scenes())
-    raise SceneError(f"No known scene is named {key!r}; choose one of {keys}.")
+    by_key = {scene.key: scene for scene in known_scenes()}
+    if key not in by_key:
+        raise SceneError(
+            f"No known scene is named {key!r}; choose one of {', '.join(by_key)}."
+        )
+    return by_key[key]
 
 
 @cache
@@ -266,10 +271,6 @@ def _known_maps() -> tuple[KnownMap, ...]:
         )
         for row in json.loads(_table("label-maps.json"))
     )
-
-
-def _map_digest(labels: Array) -> str:
-    return hashlib.sha256(np.ascontiguousarray(labels, np.uint8).tobytes()).hexdigest()
 
 
 def known_map(title: str) -> KnownMap:
@@ -295,27 +296,20 @@ def recognise_labels(labels: npt.ArrayLike) -> KnownMap | None:
     labels : array of shape (y, x)
     """
     label_map = np.asarray(labels)
-    candidates = [one for one in _known_maps() if one.shape in (_ANY, label_map.shape)]
-    codes, sizes = np.unique(label_map[label_map > 0], return_counts=True)
-    counts = dict(zip(codes.tolist(), sizes.tolist(), strict=True))
-    equal = [known for known in candidates if known.counts == counts]
-    equal += [
-        _recoded(known, counts)
-        for known in candidates
-        if known.shape == _ANY and sorted(known.counts.values()) == sorted(counts.values())
+    candidates = [
+        known for known in _known_maps() if known.shape in (_ANY, label_map.shape)
     ]
+    codes, pixels = np.unique(label_map[label_map > 0], return_counts=True)
+    counts = dict(zip(codes.tolist(), pixels.tolist(), strict=True))
+    equal = [known for known in candidates if known.counts == counts]
+    sizes = sorted(counts.values())
+    for known in candidates:
+        if known.shape == _ANY and sorted(known.counts.values()) == sizes:
+            names = {pixels: known.names[code] for code, pixels in known.counts.items()}
+            renamed = {code: names[pixels] for code, pixels in counts.items()}
+            equal.append(replace(known, names=renamed, counts=counts))
     exact = [known for known in equal if known.is_exactly(label_map)]
     return next(iter(exact or equal), None)
-
-
-def _recoded(known: KnownMap, counts: dict[int, int]) -> KnownMap:
-    """Give a known map the codes of a label map with the same class sizes."""
-    names = {pixels: known.names[code] for code, pixels in known.counts.items()}
-    return replace(
-        known,
-        names={code: names[pixels] for code, pixels in counts.items()},
-        counts=counts,
-    )
 
 
 @cache
@@ -325,32 +319,12 @@ def aviris_bands() -> BandTable:
     Source: the calibration file ``92AV3C.spc`` that Purdue University distributes with
     its Indian Pines images.
     """
-    rows = list(csv.DictReader(_table("aviris-1992.csv").splitlines()))
+    rows = read_table("aviris-1992.csv")
     return BandTable(
         np.array([float(row["wavelength_nm"]) for row in rows]),
         np.array([float(row["fwhm_nm"]) for row in rows]),
         numbers=np.array([int(row["band"]) for row in rows]),
     )
-
-
-INDIAN_PINES = (145, 145)
-"""Rows and columns of Indian Pines."""
-
-_FLIGHT_LINES = ((2678, 614), (614, 1848), (1417, 617))
-"""Rows and columns of its flight lines: of both files, and as in papers."""
-
-USUAL_BANDS = [*range(1, 104), *range(109, 150), *range(164, 220)]
-"""The 200 bands of Indian Pines without water absorption."""
-
-
-def _source_numbers(scene: Scene) -> Ints | None:
-    """Return the AVIRIS numbers of the bands of an Indian Pines cube, or None."""
-    plain = np.arange(1, scene.n_bands + 1)
-    if scene.n_bands not in (200, 220):
-        return None
-    if not np.array_equal(scene.bands, plain):
-        return scene.bands if scene.bands.max() <= 220 else None
-    return plain if scene.n_bands == 220 else np.array(USUAL_BANDS)
 
 
 def with_known_bands(scene: Scene) -> Scene:
@@ -360,13 +334,16 @@ def with_known_bands(scene: Scene) -> Scene:
     220 bands or the 200 without water absorption.
     """
     known_size = scene.shape in (INDIAN_PINES, *_FLIGHT_LINES)
-    if scene.wavelengths is not None or not known_size:
+    if scene.wavelengths is not None or not known_size or scene.n_bands not in (200, 220):
         return scene
-    numbers, known = _source_numbers(scene), aviris_bands()
-    if numbers is None or known.wavelengths is None or known.fwhm is None:
+    numbers = scene.bands
+    if scene.n_bands == 200 and np.array_equal(numbers, np.arange(1, 201)):
+        numbers = np.array(USUAL_BANDS)
+    if numbers.max() > 220:
         return scene
-    at = numbers - 1
-    table = BandTable(known.wavelengths[at], known.fwhm[at], numbers=numbers)
+    aviris = aviris_bands()
+    centres, widths = np.asarray(aviris.wavelengths), np.asarray(aviris.fwhm)
+    table = BandTable(centres[numbers - 1], widths[numbers - 1], numbers=numbers)
     return scene.replace(cube=table.on(scene.cube)).noting(
         f"Wavelengths filled in from the AVIRIS calibration of 1992, because {scene.shape[0]} × "
         f"{scene.shape[1]} pixels and {scene.n_bands} bands are those of Indian Pines "

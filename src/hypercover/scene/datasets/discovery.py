@@ -6,24 +6,14 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from hypercover.errors import HypercoverError, LabelError
-from hypercover.scene.datasets.catalog import (
-    INDIAN_PINES,
-    USUAL_BANDS,
-    KnownFile,
-    KnownImage,
-    KnownMap,
-    KnownScene,
-    ground_truth,
-    known_map,
-    recognise_image,
-    recognise_labels,
-)
+from hypercover.scene.datasets import catalog
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.array_files import ORDERS, ArrayOutline, outline_arrays
 from hypercover.scene.io.reading import open_labels, open_scene
@@ -61,7 +51,7 @@ class SceneSignature:
 
 def _fit_indian_pines(labels: Codes) -> LabelFit | None:
     """Prefer the corrected ground truth to that of Site 3; both must agree in every pixel."""
-    known = recognise_labels(labels)
+    known = catalog.recognise_labels(labels)
     if known is None or known.scene != "indian-pines" or not known.is_exactly(labels):
         return None
     preferred = [10_249, 10_366]
@@ -74,31 +64,30 @@ def _fit_flight_line(labels: Codes) -> LabelFit | None:
     counts = _class_sizes(labels)
     if not 40 <= len(counts) <= 64:
         return None
-    total = sum(known_map("Indian Pines flight line").counts.values())
+    total = sum(catalog.known_map("Indian Pines flight line").counts.values())
     published = (len(counts), sum(counts)) == (58, total)
     note = "the published number" if published else f"the published map has {total:,}"
-    return LabelFit(
-        0 if published else 1,
-        f"{len(counts)} classes, {sum(counts):,} labelled pixels ({note})",
-    )
+    title = f"{len(counts)} classes, {sum(counts):,} labelled pixels ({note})"
+    return LabelFit(int(not published), title)
 
 
 def _fit_rome(labels: Codes) -> LabelFit | None:
     """Accept the nine published class sizes (Cavallaro et al., JSTARS 2015)."""
-    known = recognise_labels(labels)
-    if known is None or known.scene != "rome":
-        return None
-    return LabelFit(0, known.title)
+    known = catalog.recognise_labels(labels)
+    return LabelFit(0, known.title) if known and known.scene == "rome" else None
 
 
 SIGNATURES: Mapping[str, SceneSignature] = {
     "indian-pines": SceneSignature(
-        "Indian Pines", (INDIAN_PINES,), (len(USUAL_BANDS), 220), _fit_indian_pines
+        "Indian Pines",
+        (catalog.INDIAN_PINES,),
+        (len(catalog.USUAL_BANDS), 220),
+        _fit_indian_pines,
     ),
     "indian-pines-full": SceneSignature(
         "Full Indian Pines",
         ((1417, 617), (2678, 614)),
-        (len(USUAL_BANDS), 220),
+        (len(catalog.USUAL_BANDS), 220),
         _fit_flight_line,
     ),
     "rome": SceneSignature("Rome", (), (5,), _fit_rome),
@@ -159,9 +148,10 @@ def scan_folders(folders: Iterable[Path]) -> FolderScan:
 def _scan_root(root: Path, scan: FolderScan, seen: set[tuple[int, int]]) -> None:
     """Add the data files below a root, and notes on what was skipped."""
     entries = links = unreadable = 0
-    files: list[Path] = []
+    full = False
     queue = deque([(root, 0)])
-    while queue and entries < _MOST_ENTRIES and len(files) < _MOST_FILES:
+    first = len(scan.files)
+    while queue and not full:
         folder, depth = queue.popleft()
         try:
             listed = _listed(folder, seen)
@@ -169,8 +159,6 @@ def _scan_root(root: Path, scan: FolderScan, seen: set[tuple[int, int]]) -> None
             unreadable += 1
             continue
         for entry in listed:
-            if entries >= _MOST_ENTRIES or len(files) >= _MOST_FILES:
-                break
             entries += 1
             try:
                 if entry.is_symlink():
@@ -179,11 +167,13 @@ def _scan_root(root: Path, scan: FolderScan, seen: set[tuple[int, int]]) -> None
                     if depth < _DEEPEST and not entry.name.startswith("."):
                         queue.append((Path(entry.path), depth + 1))
                 elif entry.is_file() and _is_data(entry):
-                    files.append(Path(entry.path))
+                    scan.files.append(Path(entry.path))
             except OSError:
                 unreadable += 1
-    scan.files.extend(files)
-    if entries >= _MOST_ENTRIES or len(files) >= _MOST_FILES:
+            full = entries >= _MOST_ENTRIES or len(scan.files) - first >= _MOST_FILES
+            if full:
+                break
+    if full:
         scan.notes.append(
             f"{root} holds more files than are scanned; name the folder of the data itself "
             "with --data."
@@ -236,7 +226,7 @@ class ImageMatch:
     """Order of the axes, if the file does not tell."""
     shape: tuple[int, int, int]
     """Rows, columns and bands."""
-    known: KnownImage | None
+    known: catalog.KnownImage | None
     """The published image with the same values."""
 
     @property
@@ -290,18 +280,12 @@ def find_scene(signature: SceneSignature, folders: Iterable[Path]) -> SceneMatch
     scan = scan_folders(folders)
     arrays = _arrays_in(scan.files)
     images = [match for each in arrays if (match := _match_image(each, signature))]
+    images.sort(key=lambda image: 2 if image.stand_in else int(image.known is None))
     sizes = {*signature.sizes, *(image.shape[:2] for image in images)}
-    return SceneMatches(
-        tuple(sorted(images, key=_image_rank)),
-        tuple(
-            sorted(_match_labels(arrays, signature, sizes), key=lambda one: one.fit.rank)
-        ),
-        tuple(scan.notes),
+    labels = sorted(
+        _match_labels(arrays, signature, sizes), key=lambda match: match.fit.rank
     )
-
-
-def _image_rank(image: ImageMatch) -> int:
-    return 2 if image.stand_in else int(image.known is None)
+    return SceneMatches(tuple(images), tuple(labels), tuple(scan.notes))
 
 
 def _match_image(array: ArrayOutline, signature: SceneSignature) -> ImageMatch | None:
@@ -320,12 +304,13 @@ def _match_image(array: ArrayOutline, signature: SceneSignature) -> ImageMatch |
         if not signature.has_shape(rows, cols, bands):
             continue
         opened = _open_measured(array, axes)
-        if opened is not None:
-            shape, known = (rows, cols, bands), opened[1]
-            match = ImageMatch(array.path, array.variable, axes, shape, known)
-            if known is not None:
-                return match
-            best = best or match
+        if opened is None:
+            continue
+        shape, known = (rows, cols, bands), opened[1]
+        match = ImageMatch(array.path, array.variable, axes, shape, known)
+        if known is not None:
+            return match
+        best = best or match
     return best
 
 
@@ -335,11 +320,11 @@ _FEATURE = re.compile(r"(k?pca|mnf)\d+\b|.+ \w+<")
 
 def _open_measured(
     array: ArrayOutline, axes: str | None = None
-) -> tuple[Scene, KnownImage | None] | None:
+) -> tuple[Scene, catalog.KnownImage | None] | None:
     """Open an image and recognise its values; None if it is unreadable or was computed."""
     try:
         scene = open_scene(array.path, False, variable=array.variable, axes=axes)
-        known = recognise_image(scene)
+        known = catalog.recognise_image(scene)
     except HypercoverError:
         return None
     features = any(_FEATURE.match(name) for name in scene.band_names or ())
@@ -391,19 +376,16 @@ def find_pair(signature: SceneSignature, folders: Iterable[Path]) -> PanPair | N
     one band of the scene, and its georeference must match.
     """
     arrays = _arrays_in(scan_folders(folders).files)
-    rasters = [one for one in arrays if one.variable is None]
-    pans = [one for one in rasters if len(one.shape) == 2]
+    rasters = [array for array in arrays if array.variable is None]
+    pans = [array for array in rasters if len(array.shape) == 2]
     counts = [(bands - 1,) for bands in signature.bands]
-    coarse = [one for one in rasters if one.shape[2:] in counts]
-    if not coarse:
-        return None
-    sizes = {(one.shape[0], one.shape[1]) for one in pans}
+    coarse = [array for array in rasters if array.shape[2:] in counts]
+    sizes = {(array.shape[0], array.shape[1]) for array in pans} if coarse else set()
     for labels in _match_labels(arrays, signature, sizes):
-        for pan in pans:
-            if pan.shape == labels.shape and pan.path != labels.path:
-                for bands in coarse:
-                    if _is_registered(pan, bands):
-                        return PanPair(pan.path, bands.path, labels)
+        for pan, bands in product(pans, coarse):
+            fits = pan.shape == labels.shape and pan.path != labels.path
+            if fits and _is_registered(pan, bands):
+                return PanPair(pan.path, bands.path, labels)
     return None
 
 
@@ -419,7 +401,7 @@ def _is_registered(pan: ArrayOutline, bands: ArrayOutline) -> bool:
     return True
 
 
-def find_label_maps(path: str | Path, maps: Iterable[KnownMap]) -> dict[str, Codes]:
+def find_label_maps(path: str | Path, maps: Iterable[catalog.KnownMap]) -> dict[str, Codes]:
     """Find published label maps in a folder or a file by the SHA-256 of their codes.
 
     Parameters
@@ -464,7 +446,7 @@ def find_label_maps(path: str | Path, maps: Iterable[KnownMap]) -> dict[str, Cod
     )
 
 
-def has_published_checksum(path: Path, file: KnownFile) -> bool | None:
+def has_published_checksum(path: Path, file: catalog.KnownFile) -> bool | None:
     """Tell whether a file has the published checksum; None if none is known.
 
     Both the SHA-256 and the Git blob id are compared, as far as they are known.
@@ -481,7 +463,9 @@ def has_published_checksum(path: Path, file: KnownFile) -> bool | None:
     return published <= {plain.hexdigest(), blob.hexdigest()}
 
 
-def identify_file(path: Path, file: KnownFile, scene: KnownScene) -> str | None:
+def identify_file(
+    path: Path, file: catalog.KnownFile, scene: catalog.KnownScene
+) -> str | None:
     """Return what identifies a file on disk as a file of a scene, or None.
 
     The best evidence is the checksum.  Other copies are identified by content:
@@ -491,7 +475,7 @@ def identify_file(path: Path, file: KnownFile, scene: KnownScene) -> str | None:
     arrays = [array for array in outline_arrays(path) if array.shape == file.shape]
     if arrays and has_published_checksum(path, file):
         return "its checksum"
-    truth = ground_truth(scene.key) if file.is_labels else None
+    truth = catalog.ground_truth(scene.key) if file.is_labels else None
     for array in arrays:
         if truth is not None:
             codes = _read_codes(array)

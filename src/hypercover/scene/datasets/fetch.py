@@ -2,25 +2,22 @@
 
 import hashlib
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
 from hypercover.errors import CallError, OutputError, RunError
 from hypercover.files import atomic, make_folder, missing_folders, write_error
+from hypercover.scene.datasets import discovery
 from hypercover.scene.datasets.catalog import KnownFile, KnownScene
-from hypercover.scene.datasets.discovery import (
-    has_published_checksum,
-    identify_file,
-    scan_folders,
-)
 from hypercover.types import Progress
 
 LARGEST = 4 * 2**30
@@ -31,10 +28,7 @@ _CHUNK = 2**13
 
 _RETRIES = 2
 
-_HEADERS = {
-    "Accept-Encoding": "identity",
-    "User-Agent": "hypercover (land-cover maps)",
-}
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "hypercover (land-cover maps)"}
 
 Check = Callable[[Path], str | None]
 
@@ -133,12 +127,13 @@ def _retrieve(
                 file.begin(answer)
 
             headers = _HEADERS | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
-            pooch.HTTPDownloader(
+            fetch = pooch.HTTPDownloader(
+                headers=headers,
                 chunk_size=_CHUNK,
                 timeout=patience,
-                headers=headers,
                 hooks={"response": begin},
-            )(url, file, cache)
+            )
+            fetch(url, file, cache)
         part.replace(output_file)
 
     cache = pooch.create(
@@ -221,13 +216,13 @@ def unpack(archive: Path, name: str, target: Path) -> bool:
     """
     try:
         return _extract(archive, name, target, _DEEPEST)
+    except RunError:
+        raise
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise RunError(
             f"{archive} is a damaged archive; remove it and fetch it again."
         ) from error
     except RuntimeError as error:
-        if isinstance(error, RunError):
-            raise
         raise RunError(f"{archive} asks for a password; unpack it by hand.") from error
 
 
@@ -240,11 +235,9 @@ def _extract(archive: Path, name: str, target: Path, depth: int) -> bool:
                 with atomic(target) as draft:
                     _copy_member(opened, member, draft)
                 return True
-        nested = [one for one in members if one.filename.lower().endswith(".zip")]
+        nested = [member for member in members if member.filename.lower().endswith(".zip")]
         for member in nested if depth > 1 else ():
-            with tempfile.TemporaryDirectory(
-                dir=target.parent, prefix=".unpack-"
-            ) as folder:
+            with TemporaryDirectory(dir=target.parent, prefix=".unpack-") as folder:
                 inner = Path(folder) / "inner.zip"
                 _copy_member(opened, member, inner)
                 if _extract(inner, name, target, depth - 1):
@@ -280,16 +273,12 @@ class FetchedFile:
     """Where it came from and how it was checked."""
 
 
-def _silent(_title: str) -> AbstractContextManager[Progress]:
-    return nullcontext(lambda done, total: None)
-
-
 def fetch_scene(
     scene: KnownScene,
     folder: str | Path,
     *,
     look_in: Iterable[str | Path] = (),
-    watch: Watch = _silent,
+    watch: Watch = lambda title: nullcontext(lambda done, total: None),
     patience: float = 30.0,
 ) -> list[FetchedFile]:
     """Fetch the files of a known scene.
@@ -325,6 +314,11 @@ def fetch_scene(
         message says what to put where.
     OutputError
         If a file cannot be written, or another one is in its way.
+
+    Examples
+    --------
+    >>> from hypercover.scene.datasets.catalog import known_scene
+    >>> fetch_scene(known_scene("indian-pines"), "data")  # doctest: +SKIP
     """
     return _SceneFetcher(scene, Path(folder), watch, patience).run(look_in)
 
@@ -342,7 +336,7 @@ class _SceneFetcher:
         """Fetch as many files as possible; raise if some are missing in the end."""
         made = missing_folders(self.folder / "file")
         folders = [self.folder, *map(Path, look_in)]
-        on_disk = scan_folders(one for one in folders if one.is_dir()).files
+        on_disk = discovery.scan_folders(each for each in folders if each.is_dir()).files
         fetched, missing = [], dict[KnownFile, DownloadError]()
         for file in self.scene.files:
             try:
@@ -358,23 +352,23 @@ class _SceneFetcher:
         return fetched
 
     def _error(self, missing: Mapping[KnownFile, DownloadError]) -> CallError | RunError:
-        names = " and ".join(file.name for file in missing)
-        reasons = " and ".join(
-            dict.fromkeys(str(one) for error in missing.values() for one in error.args)
-        )
-        addresses = " and ".join(dict.fromkeys(file.address for file in missing))
+        def listed(words: Iterable[str]) -> str:
+            return " and ".join(dict.fromkeys(words))
+
+        reasons = listed(str(reason) for error in missing.values() for reason in error.args)
         it = "it" if len(missing) == 1 else "them"
         message = (
-            f"{names} cannot be fetched: {reasons}; get {it} by hand ({addresses}) and put "
-            f"{it} into {self.folder}, under any name."
+            f"{listed(file.name for file in missing)} cannot be fetched: {reasons}; get {it} by "
+            f"hand ({listed(file.address for file in missing)}) and put {it} into "
+            f"{self.folder}, under any name."
         )
-        failed = any(one.downloads for one in missing)
+        failed = any(file.downloads for file in missing)
         return RunError(message) if failed else CallError(message)
 
     def _find(self, file: KnownFile, on_disk: list[Path]) -> FetchedFile | None:
         """Find a file on disk by its content."""
         for path in on_disk:
-            evidence = identify_file(path, file, self.scene)
+            evidence = discovery.identify_file(path, file, self.scene)
             if evidence is not None:
                 return FetchedFile(file, path, f"on the disk already, known by {evidence}")
         return None
@@ -390,7 +384,8 @@ class _SceneFetcher:
                 "damaged or something else; move it away or choose another folder with -o."
             )
         if file.archive is None:
-            address = self._receive(file, target, self._check(file))
+            check = partial(_fault, self.scene, file)
+            address = self._receive(file, target, check, file.sha256)
         else:
             address = self._from_archive(file, file.archive, target)
         checked = "known by what it holds, for no checksum is known"
@@ -401,44 +396,38 @@ class _SceneFetcher:
     def _from_archive(self, file: KnownFile, address: str, target: Path) -> str:
         """Extract a file from an archive, which is downloaded once for all its files."""
         if not self._archive.exists():
-            self._receive(file, self._archive, _check_archive)
+            self._receive(file, self._archive, _archive_fault)
         if not unpack(self._archive, file.name, target):
             raise DownloadError(f"{address} gives an archive without it")
-        wrong = self._check(file)(target)
+        wrong = _fault(self.scene, file, target)
         if wrong is not None:
             target.unlink()
             raise DownloadError(f"{address} {wrong}")
         return address
 
-    def _receive(self, file: KnownFile, target: Path, check: Check) -> str:
-        sha256 = file.sha256 if file.archive is None else None
+    def _receive(
+        self, file: KnownFile, target: Path, check: Check, sha256: str | None = None
+    ) -> str:
+        options: dict[str, Any] = {"sha256": sha256, "patience": self.patience}
         with self.watch(target.name) as progress:
             return download(
-                file.downloads,
-                target,
-                check=check,
-                sha256=sha256,
-                progress=progress,
-                patience=self.patience,
+                file.downloads, target, check=check, progress=progress, **options
             )
 
     @property
     def _archive(self) -> Path:
         return self.folder / f"{self.scene.key}.zip"
 
-    def _check(self, file: KnownFile) -> Check:
-        """Return a function that says what is wrong with a downloaded file."""
 
-        def check(path: Path) -> str | None:
-            same = has_published_checksum(path, file)
-            if same is False:
-                return "sends a file with another checksum than was published"
-            if same is None and identify_file(path, file, self.scene) is None:
-                return "sends something else than the file"
-            return None
-
-        return check
+def _fault(scene: KnownScene, file: KnownFile, path: Path) -> str | None:
+    """Return what is wrong with a downloaded file, or None."""
+    same = discovery.has_published_checksum(path, file)
+    if same is False:
+        return "sends a file with another checksum than was published"
+    if same is None and discovery.identify_file(path, file, scene) is None:
+        return "sends something else than the file"
+    return None
 
 
-def _check_archive(path: Path) -> str | None:
+def _archive_fault(path: Path) -> str | None:
     return None if zipfile.is_zipfile(path) else "sends something else than an archive"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import HypercoverError, LabelError, SceneError, counted
+from hypercover.scene.encoding import header_from_attributes
 from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.io import hdf5, matlab, netcdf, numpy_files
 from hypercover.scene.io.axes import (
@@ -37,11 +38,10 @@ from hypercover.scene.io.named_arrays import (
 )
 from hypercover.scene.io.raster import raster_size
 from hypercover.scene.labels import LabelMap, check_size
-from hypercover.scene.lazy import LazyArray
 from hypercover.scene.metadata import clean_header, with_header
 from hypercover.scene.nodata import NoData, declared_nodata, declares_nodata
-from hypercover.scene.scale_offset import header_from_attributes
 from hypercover.scene.scene import NO_LABELS, Scene
+from hypercover.scene.tiling import LazyArray
 from hypercover.types import Array
 
 ARRAY_READERS: dict[FileType, Callable[[Path], list[NamedArray]]] = {

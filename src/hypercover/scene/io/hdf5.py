@@ -15,11 +15,10 @@ from hypercover.files import atomic
 from hypercover.scene.io import named_arrays
 from hypercover.scene.io.limits import check_unpacking
 from hypercover.scene.io.named_arrays import BAND_LISTS, NamedArray
-from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import clean_header
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
-from hypercover.scene.tiling import Tile
+from hypercover.scene.tiling import Indices, LazyArray, Tile, bounding_slice
 from hypercover.types import Array, Progress
 
 _MOST_OBJECTS = 10_000
@@ -137,7 +136,8 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedAr
 
     def read() -> LazyArray:
         check_unpacking(prod(shape) * dtype.itemsize, stored, f"{name} of {path}")
-        return LazyArray(shape, dtype, partial(_fetch, path, name), order)
+        lazy = LazyArray(shape, dtype, partial(_fetch, path, name))
+        return lazy.reordered(order) if order else lazy
 
     attrs = _plain(dataset.attrs)
     return NamedArray(name, shape[::step], kind, read, dims, attrs, _around(dataset))

@@ -18,10 +18,10 @@ from hypercover.scene.io.limits import check_memory
 from hypercover.scene.io.named_arrays import NamedArray, NamedArrays, band_table
 from hypercover.scene.io.raster import read_image
 from hypercover.scene.io.safe_parsers import element_numbers, parse_xml
-from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import Indices, LazyArray, bounding_slice
 from hypercover.scene.wavelengths import BandTable
 from hypercover.types import Array, Floats, Ints
 

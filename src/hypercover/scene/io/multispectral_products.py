@@ -17,9 +17,9 @@ from hypercover.files import find_ignoring_case
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.raster import check_raster, dataset_grid, open_dataset, read_window
 from hypercover.scene.io.safe_parsers import parse_xml, read_bounded
-from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import Indices, LazyArray
 from hypercover.types import Array
 
 

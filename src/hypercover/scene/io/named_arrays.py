@@ -12,8 +12,8 @@ import numpy as np
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.io.axes import Sizes, axis_role
 from hypercover.scene.labels import shortlist
-from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.nodata import normalized_key
+from hypercover.scene.tiling import Indices, LazyArray
 from hypercover.scene.wavelengths import (
     CENTRES,
     GOOD,

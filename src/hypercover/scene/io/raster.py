@@ -16,13 +16,13 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from hypercover.errors import SceneError, counted
+from hypercover.scene.encoding import header_from_attributes
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io import class_tables, envi, gdal, geotiff
 from hypercover.scene.io.file_types import FileType, detect_type
 from hypercover.scene.io.gdal import is_vrt, open_raster, vrt_allowed, vrt_sources
 from hypercover.scene.io.limits import check_cube_size, check_memory, check_unpacking
 from hypercover.scene.labels import LabelMap
-from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import GAINS, OFFSETS, clean_header, format_list, with_header
 from hypercover.scene.nodata import (
     declared_nodata,
@@ -30,8 +30,8 @@ from hypercover.scene.nodata import (
     normalized_key,
     parse_numbers,
 )
-from hypercover.scene.scale_offset import header_from_attributes
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import Indices, LazyArray, bounding_slice
 from hypercover.scene.wavelengths import CENTRES, bands_from_tags, only_wavelengths
 from hypercover.types import Array, Mask
 

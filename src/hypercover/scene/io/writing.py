@@ -12,7 +12,7 @@ from affine import Affine
 
 from hypercover.errors import CallError, OutputError, SceneError
 from hypercover.files import atomic, check_writable, remove_abandoned_drafts, write_text
-from hypercover.scene.fill_value import with_fill_value
+from hypercover.scene.encoding import with_fill_value
 from hypercover.scene.grid import Grid
 from hypercover.scene.inputs import companions
 from hypercover.scene.io.envi import class_lines, finish_header, list_item

@@ -5,7 +5,6 @@ undecimated wavelet transform.  The details that smoothing removes are those the
 bands lack (the ARSIS concept).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
@@ -15,27 +14,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import CallError, SceneError
-from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.grid import with_grid
 from hypercover.scene.metadata import clean_header, select_header_bands, with_header
 from hypercover.scene.nodata import without_nodata
-from hypercover.scene.pansharpen.registration import (
-    BandMatch,
-    Moments,
-    Registration,
-    register,
-)
-from hypercover.scene.pansharpen.resampling import (
-    fill_gaps,
-    filter_radius,
-    interpolate,
-    interpolation_support,
-    low_pass,
-)
+from hypercover.scene.pansharpen import registration
 from hypercover.scene.scene import Scene, check_size, largest_of
 from hypercover.scene.tile_store import TileStore, load_or_compute, scene_identity
-from hypercover.scene.tiling import Tile, tiles
-from hypercover.types import Array, Arrays, Mask, Progress
+from hypercover.scene.tiling import Tile, lazy_cube, tiles
+from hypercover.types import Array, Arrays, Floats, Indices, Mask, Progress
 
 Injection = Literal["additive", "proportional", "none"]
 INJECTIONS: tuple[str, ...] = get_args(Injection)
@@ -104,35 +90,55 @@ def pansharpen(
     Núñez, J., et al. IEEE TGRS 37(3), 1999.  Ranchin, T., and Wald, L. "Fusion of
     high spatial and spectral resolution images: the ARSIS concept and its
     implementation." PE&RS 66(1), 2000.
+
+    Examples
+    --------
+    >>> from hypercover.scene.simulation.city import quickbird_pair
+    >>> pair = quickbird_pair(160, 240, seed=0)
+    >>> pansharpen(pair.pan, pair.bands).cube.shape
+    (4, 160, 240)
     """
-    _check(pan, injection)
-    laid = register(pan.grid, bands.grid)
+    if injection not in INJECTIONS:
+        raise CallError(
+            f"The injection must be one of {', '.join(INJECTIONS)}, got {injection!r}; "
+            "additive is the usual one."
+        )
+    if pan.n_bands != 1:
+        raise SceneError(
+            f"The panchromatic image must have one band, found {pan.n_bands} in "
+            f"{pan.name}; give the panchromatic image first and the bands second."
+        )
+    laid = registration.register(pan.grid, bands.grid)
     stacked = np.result_type(bands.cube.dtype, pan.cube.dtype)
-    dtype = stacked if keep_pan else bands.cube.dtype
-    sharp = _Sharpening(pan, bands, laid, injection, keep_pan, dtype.newbyteorder("="))
+    dtype = (stacked if keep_pan else bands.cube.dtype).newbyteorder("=")
+    sharp = _Sharpening(pan, bands, laid, injection, keep_pan, dtype)
     matched = _match(sharp, store, progress) if injection != "none" else None
     shape = (bands.n_bands + keep_pan, *pan.shape)
-    lazy = LazyArray(shape, sharp.dtype, partial(_fetch, sharp, matched))
-    cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
+    cube = lazy_cube(shape, dtype, partial(_sharpened, sharp, matched))
     cube.attrs = dict(without_nodata(bands.cube).attrs)
     if keep_pan:
         # Lists with an entry for each band have none for the panchromatic one.
-        cube = with_header(
-            cube, clean_header(select_header_bands(bands.header, (), bands.n_bands))
-        )
+        header = clean_header(select_header_bands(bands.header, (), bands.n_bands))
+        cube = with_header(cube, header)
     if dtype.kind != "f" or bands.nodata is not None:
         cube.attrs["nodata"] = sharp.nodata
-    noted = (
+    notes = [
         f"Pansharpened ({injection}) at a ratio of {laid.ratio:.4g} with "
         f"{laid.levels} wavelet planes of {pan.name}."
-    )
-    grid, supposed = _place(pan, bands)
+    ]
+    grid = pan.grid
+    without, other = (bands, pan) if grid.crs else (pan, bands)
+    if other.grid.crs and not without.grid.crs:
+        grid = replace(grid, crs=other.grid.crs)
+        notes.append(
+            f"{without.name} names no coordinate system; that of {other.name} was taken."
+        )
     return Scene(
         with_grid(_described(cube, pan, bands, keep_pan), grid),
         name=bands.name,
         simulated=pan.simulated or bands.simulated,
         stand_in=pan.stand_in or bands.stand_in,
-        notes=(*bands.notes, noted, *supposed),
+        notes=(*bands.notes, *notes),
     )
 
 
@@ -148,47 +154,118 @@ def pansharpen_plan(
     }
 
 
-def _place(pan: Scene, bands: Scene) -> tuple[Grid, tuple[str, ...]]:
-    """Return the grid of the result, and a note if only one image has a coordinate system."""
-    without, other = (bands, pan) if pan.grid.crs else (pan, bands)
-    if without.grid.crs or not other.grid.crs:
-        return pan.grid, ()
-    note = f"{without.name} names no coordinate system; that of {other.name} was taken."
-    return replace(pan.grid, crs=other.grid.crs), (note,)
-
-
-def _check(pan: Scene, injection: str) -> None:
-    if injection not in INJECTIONS:
-        raise CallError(
-            f"The injection must be one of {', '.join(INJECTIONS)}, got {injection!r}; "
-            "additive is the usual one."
-        )
-    if pan.n_bands != 1:
-        raise SceneError(
-            f"The panchromatic image must have one band, found {pan.n_bands} in "
-            f"{pan.name}; give the panchromatic image first and the bands second."
-        )
-
-
 def _described(
     cube: xr.DataArray, pan: Scene, bands: Scene, keep_pan: bool
 ) -> xr.DataArray:
     """Add the coordinates of the bands to the cube."""
+    coords = bands.cube.coords
     names = ("band", "wavelength", "fwhm", "bad", "band_name")
-    known = {
-        name: bands.cube.coords[name].values for name in names if name in bands.cube.coords
-    }
-    if not keep_pan:
-        return cube.assign_coords({name: ("band", each) for name, each in known.items()})
-    own = bands.band_names or tuple(f"ms{number}" for number in bands.bands)
-    columns: dict[str, Any] = {"band_name": ("band", np.array(["pan", *own]))}
-    for name in ("wavelength", "fwhm"):
-        if name in known and name in pan.cube.coords:
-            both = np.concatenate([pan.cube.coords[name].values, known[name]])
-            columns[name] = ("band", both)
-    if "bad" in known:
-        columns["bad"] = ("band", np.concatenate([[False], known["bad"]]))
-    return cube.assign_coords(columns)
+    columns = {name: coords[name].values for name in names if name in coords}
+    if keep_pan:
+        own = bands.band_names or tuple(f"ms{number}" for number in bands.bands)
+        columns = {
+            name: np.concatenate([pan.cube.coords[name].values, columns[name]])
+            for name in ("wavelength", "fwhm")
+            if name in columns and name in pan.cube.coords
+        }
+        columns["band_name"] = np.array(["pan", *own])
+        if "bad" in coords:
+            columns["bad"] = np.concatenate([[False], coords["bad"].values])
+    return cube.assign_coords({name: ("band", each) for name, each in columns.items()})
+
+
+_LEAST_PIXELS = 0.1
+"""Share of a band's mean below which the smoothed image is not divided by."""
+
+
+class Moments:
+    """Mean and standard deviation of each row of values, accumulated part by part.
+
+    Examples
+    --------
+    >>> moments = Moments(1)
+    >>> moments.add(np.array([[1.0, 2.0]]))
+    >>> moments.add(np.array([[6.0]]))
+    >>> moments.mean.tolist(), (moments.deviation**2).round(3).tolist()
+    ([3.0], [4.667])
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(rows)
+        self._squares = np.zeros(rows)
+
+    def add(self, values: Values) -> None:
+        """Add values (row, n)."""
+        self.merge(self.of(values))
+
+    @staticmethod
+    def of(values: Values) -> Floats:
+        """Return count, mean and squared deviations (3, row) of values (row, n)."""
+        count = values.shape[1]
+        if not count:
+            return np.zeros((3, len(values)))
+        mean = values.mean(axis=1, dtype=np.float64)
+        squares = np.square(values - mean[:, None]).sum(axis=1, dtype=np.float64)
+        return np.stack([np.full(len(values), float(count)), mean, squares])
+
+    def merge(self, piece: Floats) -> None:
+        """Add the statistics of a part by the update of Chan, Golub and LeVeque (1979)."""
+        counts, mean, squares = piece
+        count = int(counts[0])
+        if not count:
+            return
+        total = self.count + count
+        apart = mean - self.mean
+        self.mean = self.mean + apart * (count / total)
+        self._squares = self._squares + squares + apart**2 * (self.count * count / total)
+        self.count = total
+
+    @property
+    def deviation(self) -> Floats:
+        """Standard deviation of each row."""
+        return np.sqrt(self._squares / max(self.count, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class BandMatch:
+    """Linear match of a panchromatic image to each band: gain · pan + offset."""
+
+    gain: Floats
+    """Gain of each band (band,); 0 if the panchromatic image is constant."""
+    offset: Floats
+    """Offset of each band (band,)."""
+    least: Floats
+    """Smallest value of the smoothed image (band,) that is divided by."""
+
+    @classmethod
+    def of(cls, grey: Moments, smooth: Moments, bands: Moments) -> "BandMatch":
+        """Match means, and the deviation of the smoothed image to that of each band.
+
+        The bands are smooth themselves; matching the deviation before smoothing would
+        make the details too weak.
+        """
+        flat = smooth.deviation[0] <= 1e-9 * abs(grey.mean[0])
+        gain = np.zeros_like(bands.mean) if flat else bands.deviation / smooth.deviation[0]
+        offset, least = bands.mean - gain * grey.mean[0], _LEAST_PIXELS * np.abs(bands.mean)
+        return cls(gain, offset, least)
+
+    def injected(
+        self, band: Values, grey: Values, low: Values, position: int, injection: str
+    ) -> Values:
+        """Inject the details of a panchromatic image (row, col) into a band on its grid.
+
+        Where the smoothed image is below a tenth of the band's mean, the ratio would
+        blow up, and the details are added.
+        """
+        gain, offset = float(self.gain[position]), float(self.offset[position])
+        detail = gain * (grey - low)
+        if injection == "additive":
+            return band + detail
+        smooth = gain * low + offset
+        usable = smooth > float(self.least[position])
+        ratio = np.where(usable, band / np.where(usable, smooth, 1), 1)
+        return band + ratio * detail
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +274,7 @@ class _Sharpening:
 
     pan: Scene
     bands: Scene
-    laid: Registration
+    laid: registration.Registration
     injection: Injection
     keep_pan: bool
     dtype: np.dtype[Any]
@@ -211,11 +288,11 @@ class _Sharpening:
 
     def pan_around(self, rows: slice, cols: slice) -> tuple[Values, Mask]:
         """Read the panchromatic image (row, col) with the margin of its transform."""
-        margin = filter_radius(self.laid.levels)
+        margin = registration.filter_radius(self.laid.levels)
         inside, padding = Tile(rows, cols).with_margin(margin, self.pan.shape)
         values, valid = self.pan.read_valid(inside.rows, inside.cols)
         check_size(largest_of(values, valid), self.pan.name)
-        whole = fill_gaps(_floating(values), valid)[0]
+        whole = registration.fill_gaps(_floating(values), valid)[0]
         return np.pad(whole, padding, mode="edge"), np.pad(valid, padding)
 
     def upsampled(
@@ -223,31 +300,24 @@ class _Sharpening:
     ) -> tuple[Values, Mask]:
         """Interpolate bands to fine pixels, which are valid if the coarse pixel around is."""
         places = [self.laid.centres(0, rows), self.laid.centres(1, cols)]
-        parts = [
-            _widened(interpolation_support(place, size), size)
-            for place, size in zip(places, self.bands.shape, strict=True)
-        ]
+        parts = []
+        for place, size in zip(places, self.bands.shape, strict=True):
+            part = registration.interpolation_support(place, size)
+            parts.append(
+                slice(max(part.start - _AROUND, 0), min(part.stop + _AROUND, size))
+            )
         values, valid = self.bands.read_valid(*parts)
         check_size(largest_of(values, valid), self.bands.name)
-        fine = fill_gaps(_floating(values[positions]), valid)
+        fine = registration.fill_gaps(_floating(values[positions]), valid)
         for axis in (1, 0):
-            fine = interpolate(fine, places[axis], axis + 1, parts[axis].start)
-        return fine, self._covered(valid, places, parts)
-
-    def _covered(
-        self, valid: Mask, places: Sequence[Values], parts: Sequence[slice]
-    ) -> Mask:
-        held = []
-        for place, part, size in zip(places, parts, self.bands.shape, strict=True):
-            nearest = np.floor(place + 0.5).astype(np.intp)
-            inside = (nearest >= 0) & (nearest < size)
-            held.append((np.clip(nearest, part.start, part.stop - 1) - part.start, inside))
-        (down, within), (across, beside) = held
-        return np.asarray(valid[np.ix_(down, across)] & within[:, None] & beside[None, :])
-
-
-def _widened(part: slice, size: int) -> slice:
-    return slice(max(part.start - _AROUND, 0), min(part.stop + _AROUND, size))
+            fine = registration.interpolate(fine, places[axis], axis + 1, parts[axis].start)
+        nearest = [np.floor(place + 0.5).astype(np.intp) for place in places]
+        held = [np.clip(near, part.start, part.stop - 1) - part.start
+                for near, part in zip(nearest, parts, strict=True)]  # fmt: skip
+        down, across = ((near >= 0) & (near < size)
+                        for near, size in zip(nearest, self.bands.shape, strict=True))  # fmt: skip
+        covered = valid[np.ix_(*held)] & down[:, None] & across[None, :]
+        return fine, np.asarray(covered)
 
 
 def _floating(values: Array) -> Values:
@@ -261,19 +331,16 @@ def _match(
     sharp: _Sharpening, store: TileStore | None, progress: Progress | None
 ) -> BandMatch:
     """Gather the statistics of both images where both have data."""
-    moments = {
-        "grey": Moments(1),
-        "smooth": Moments(1),
-        "bands": Moments(sharp.bands.n_bands),
-    }
-    like = {name: np.empty((3, len(each.mean))) for name, each in moments.items()}
+    counts = {"grey": 1, "smooth": 1, "bands": sharp.bands.n_bands}
+    moments = {name: Moments(count) for name, count in counts.items()}
+    like = {name: np.empty((3, count)) for name, count in counts.items()}
     parts = tiles(sharp.pan.shape, _STRIP, 2**22 // _STRIP)
     statistics = load_or_compute(
         store,
         "statistic",
         len(parts),
-        like=lambda _: like,
-        compute=lambda number: _moments(sharp, parts[number]),
+        lambda _: like,
+        lambda at: _moments(sharp, parts[at]),
     )
     for number, statistic in enumerate(statistics, 1):
         for name, each in moments.items():
@@ -295,35 +362,32 @@ def _moments(sharp: _Sharpening, tile: Tile) -> Arrays:
     fine, covered = sharp.upsampled(tile.rows, tile.cols, bands)
     inner = _without_margin(sharp.laid)
     both = covered & known[inner]
-    return {
-        "grey": Moments.of(around[inner][None][:, both]),
-        "smooth": Moments.of(low_pass(around, sharp.laid.levels)[None][:, both]),
-        "bands": Moments.of(fine[:, both]),
-    }
+    low = registration.low_pass(around, sharp.laid.levels)
+    values = {"grey": around[inner][None], "smooth": low[None], "bands": fine}
+    return {name: Moments.of(each[:, both]) for name, each in values.items()}
 
 
-def _without_margin(laid: Registration) -> tuple[slice, slice]:
-    margin = filter_radius(laid.levels)
+def _without_margin(laid: registration.Registration) -> tuple[slice, slice]:
+    margin = registration.filter_radius(laid.levels)
     return slice(margin, -margin), slice(margin, -margin)
 
 
-def _fetch(sharp: _Sharpening, match: BandMatch | None, wanted: Indices) -> Array:
-    """Compute sharpened bands at some rows and columns."""
-    layers, rows, cols = wanted
-    down, across = bounding_slice(rows), bounding_slice(cols)
+def _sharpened(
+    sharp: _Sharpening, match: BandMatch | None, layers: Indices, rows: slice, cols: slice
+) -> Array:
+    """Compute a rectangle of sharpened bands."""
     positions = layers[layers >= sharp.keep_pan] - sharp.keep_pan
-    around, known = sharp.pan_around(down, across)
+    around, known = sharp.pan_around(rows, cols)
     inner = _without_margin(sharp.laid)
     grey = around[inner]
-    fine, covered = sharp.upsampled(down, across, positions)
+    fine, covered = sharp.upsampled(rows, cols, positions)
     if match is not None:
-        low = low_pass(around, sharp.laid.levels)
+        low = registration.low_pass(around, sharp.laid.levels)
         for at, position in enumerate(positions):
             fine[at] = match.injected(fine[at], grey, low, int(position), sharp.injection)
     if sharp.keep_pan and 0 in layers:
         fine = np.concatenate([grey[None].astype(fine.dtype), fine])
-    stored = _stored(fine, covered & known[inner], sharp)
-    return stored[:, rows - down.start][:, :, cols - across.start]
+    return _stored(fine, covered & known[inner], sharp)
 
 
 def _stored(values: Values, valid: Mask, sharp: _Sharpening) -> Array:

@@ -1,13 +1,21 @@
-"""Registration of a fine image to a coarse one by their georeferences, and radiometric matching."""
+"""Registration of a fine image to a coarse one by their georeferences, and resampling.
+
+Resampling is by cubic convolution, area means, and the undecimated "à trous" wavelet
+transform.  That smooths an image repeatedly with a cubic B-spline, each time spread twice
+as wide.  The difference of two steps is a *plane* of detail.  The transform is
+shift-invariant, and planes and residual add up to the image.
+"""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import correlate1d
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid
-from hypercover.types import Floats
+from hypercover.types import Floats, Mask
 
 _LEAST, _MOST = 1.5, 16.0
 """Range of ratios of pixel sizes."""
@@ -73,24 +81,6 @@ def register(fine: Grid, coarse: Grid) -> Registration:
     >>> laid.ratio, laid.centres(0, slice(0, 3)).tolist()
     (4.0, [-0.375, -0.125, 0.125])
     """
-    _check_placed(fine, coarse)
-    _check_system(fine, coarse)
-    (xf, _, left, _, yf, top), (xc, _, west, _, yc, north) = (
-        fine.transform,
-        coarse.transform,
-    )
-    if yf * yc < 0 or xf * xc < 0:
-        raise SceneError(
-            "One of the two images is mirrored relative to the other; write both north up "
-            "first (gdalwarp)."
-        )
-    laid = Registration((yf / yc, xf / xc), ((top - north) / yc, (left - west) / xc))
-    _check_ratio(laid, fine, coarse)
-    _check_overlap(laid, fine, coarse)
-    return laid
-
-
-def _check_placed(fine: Grid, coarse: Grid) -> None:
     for grid, name in ((fine, "panchromatic"), (coarse, "multispectral")):
         if not grid.placed:
             raise SceneError(
@@ -102,41 +92,22 @@ def _check_placed(fine: Grid, coarse: Grid) -> None:
                 f"The {name} image is rotated in its coordinate system; write it north up "
                 "first (gdalwarp)."
             )
-
-
-def _check_system(fine: Grid, coarse: Grid) -> None:
-    from rasterio.crs import CRS
-
-    if fine.crs is None or coarse.crs is None:
-        return
-    one, other = CRS.from_user_input(fine.crs), CRS.from_user_input(coarse.crs)
-    if one != other:
+    _check_system(fine, coarse)
+    xf, _, left, _, yf, top = fine.transform
+    xc, _, west, _, yc, north = coarse.transform
+    if yf * yc < 0 or xf * xc < 0:
         raise SceneError(
-            f"The panchromatic image is in {_named(one)} and the multispectral one in "
-            f"{_named(other)}; bring both into one coordinate system first (gdalwarp)."
+            "One of the two images is mirrored relative to the other; write both north up "
+            "first (gdalwarp)."
         )
-
-
-def _named(system: object) -> str:
-    return str(system)[:60]
-
-
-def _check_ratio(laid: Registration, fine: Grid, coarse: Grid) -> None:
-    down, across = laid.step
-    alike = abs(down / across - 1) <= _SQUARE
+    laid = Registration((yf / yc, xf / xc), ((top - north) / yc, (left - west) / xc))
+    alike = abs(laid.step[0] / laid.step[1] - 1) <= _SQUARE
     if not (alike and _LEAST <= laid.ratio <= _MOST):
-        sides = [
-            f"{abs(grid.transform[0]):g} × {abs(grid.transform[4]):g}"
-            for grid in (fine, coarse)
-        ]
         raise SceneError(
             f"The panchromatic pixels must be {_LEAST} to {_MOST:g} times as fine as the "
-            f"multispectral ones, alike in both directions, found {sides[0]} against "
-            f"{sides[1]}; give the panchromatic image first."
+            f"multispectral ones, alike in both directions, found {abs(xf):g} × {abs(yf):g} "
+            f"against {abs(xc):g} × {abs(yc):g}; give the panchromatic image first."
         )
-
-
-def _check_overlap(laid: Registration, fine: Grid, coarse: Grid) -> None:
     for axis, (count, size) in enumerate(zip(fine.shape, coarse.shape, strict=True)):
         first, last = laid.centres(axis, slice(0, count))[[0, -1]] + 0.5
         if last <= 0 or first >= size:
@@ -144,100 +115,185 @@ def _check_overlap(laid: Registration, fine: Grid, coarse: Grid) -> None:
                 "The panchromatic and the multispectral image do not overlap; give two "
                 "images of the same place."
             )
+    return laid
 
+
+def _check_system(fine: Grid, coarse: Grid) -> None:
+    from rasterio.crs import CRS
+
+    if fine.crs is None or coarse.crs is None:
+        return
+    systems = CRS.from_user_input(fine.crs), CRS.from_user_input(coarse.crs)
+    if systems[0] != systems[1]:
+        names = [str(system)[:60] for system in systems]
+        raise SceneError(
+            f"The panchromatic image is in {names[0]} and the multispectral one in {names[1]}; "
+            "bring both into one coordinate system first (gdalwarp)."
+        )
+
+
+TAPS = 2
+"""Pixels on either side that an interpolated value depends on."""
 
 Values = npt.NDArray[np.floating]
 
-_LEAST_PIXELS = 0.1
-"""Share of a band's mean below which the smoothed image is not divided by."""
+
+def interpolation_support(places: Values, size: int) -> slice:
+    """Return the pixels of an axis that interpolation at these places depends on."""
+    first = int(np.floor(places.min())) - TAPS + 1
+    last = int(np.floor(places.max())) + TAPS + 1
+    return slice(min(max(first, 0), size - 1), max(min(last, size), 1))
 
 
-class Moments:
-    """Mean and standard deviation of each row of values, accumulated part by part.
+def interpolate(values: Values, places: Values, axis: int, first: int = 0) -> Values:
+    """Interpolate along one axis by cubic convolution (Keys 1981, a = -1/2).
+
+    Exact for parabolas.  It uses four pixels, so tiles give the same values as the
+    whole image.  Beyond the ends the last pixel is repeated.
+
+    Parameters
+    ----------
+    values : array
+        Numbered from ``first`` along the axis.
+    places : array (n,)
+        Whole numbers are pixel centres.
 
     Examples
     --------
-    >>> moments = Moments(1)
-    >>> moments.add(np.array([[1.0, 2.0]]))
-    >>> moments.add(np.array([[6.0]]))
-    >>> moments.mean.tolist(), (moments.deviation**2).round(3).tolist()
-    ([3.0], [4.667])
+    >>> interpolate(np.arange(6.0) ** 2, np.array([2.5, 3.0]), 0).tolist()
+    [6.25, 9.0]
     """
-
-    def __init__(self, rows: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(rows)
-        self._squares = np.zeros(rows)
-
-    def add(self, values: Values) -> None:
-        """Add values (row, n)."""
-        self.merge(self.of(values))
-
-    @staticmethod
-    def of(values: Values) -> Floats:
-        """Return count, mean and squared deviations (3, row) of values (row, n)."""
-        count = values.shape[1]
-        if not count:
-            return np.zeros((3, len(values)))
-        mean = values.mean(axis=1, dtype=np.float64)
-        squares = np.square(values - mean[:, None]).sum(axis=1, dtype=np.float64)
-        return np.stack([np.full(len(values), float(count)), mean, squares])
-
-    def merge(self, piece: Floats) -> None:
-        """Add the statistics of a part by the update of Chan, Golub and LeVeque (1979)."""
-        counts, mean, squares = piece
-        count = int(counts[0])
-        if not count:
-            return
-        total = self.count + count
-        apart = mean - self.mean
-        self.mean = self.mean + apart * (count / total)
-        self._squares = self._squares + squares + apart**2 * (self.count * count / total)
-        self.count = total
-
-    @property
-    def deviation(self) -> Floats:
-        """Standard deviation of each row."""
-        return np.sqrt(self._squares / max(self.count, 1))
-
-
-@dataclass(frozen=True, eq=False)
-class BandMatch:
-    """Linear match of a panchromatic image to each band: gain · pan + offset."""
-
-    gain: Floats
-    """Gain of each band (band,); 0 if the panchromatic image is constant."""
-    offset: Floats
-    """Offset of each band (band,)."""
-    least: Floats
-    """Smallest value of the smoothed image (band,) that is divided by."""
-
-    @classmethod
-    def of(cls, grey: Moments, smooth: Moments, bands: Moments) -> "BandMatch":
-        """Match means, and the deviation of the smoothed image to that of each band.
-
-        The bands are smooth themselves; matching the deviation before smoothing would
-        make the details too weak.
-        """
-        flat = smooth.deviation[0] <= 1e-9 * abs(grey.mean[0])
-        gain = np.zeros_like(bands.mean) if flat else bands.deviation / smooth.deviation[0]
-        return cls(
-            gain, bands.mean - gain * grey.mean[0], _LEAST_PIXELS * np.abs(bands.mean)
+    base = np.floor(places)
+    t = (places - base).astype(values.dtype)
+    s = 1 - t
+    # The weights of the four pixels around a place at t after the second.
+    weights = (
+        -0.5 * t * s**2,
+        1 + t**2 * (1.5 * t - 2.5),
+        1 + s**2 * (1.5 * s - 2.5),
+        -0.5 * s * t**2,
+    )
+    shape = [1] * values.ndim
+    shape[axis] = len(places)
+    parts = (
+        values.take(
+            np.clip(base.astype(np.intp) + tap - first, 0, values.shape[axis] - 1), axis
         )
+        * weight.reshape(shape)
+        for tap, weight in zip(range(1 - TAPS, TAPS + 1), weights, strict=True)
+    )
+    return np.asarray(reduce(np.add, parts))
 
-    def injected(
-        self, band: Values, grey: Values, low: Values, position: int, injection: str
-    ) -> Values:
-        """Inject the details of a panchromatic image (row, col) into a band on its grid.
 
-        Where the smoothed image is below a tenth of the band's mean, the ratio would
-        blow up, and the details are added.
-        """
-        gain, offset = float(self.gain[position]), float(self.offset[position])
-        detail = gain * (grey - low)
-        if injection == "additive":
-            return band + detail
-        smooth = gain * low + offset
-        usable = smooth > float(self.least[position])
-        ratio = np.where(usable, band / np.where(usable, smooth, 1), 1)
-        return band + ratio * detail
+def area_means(values: Values, edges: Values, axis: int) -> Values:
+    """Average along one axis between fractional edges.
+
+    Parameters
+    ----------
+    values : array
+    edges : array (n + 1,)
+        In pixels from the start of the axis.
+
+    Examples
+    --------
+    >>> area_means(np.array([1.0, 3.0, 5.0]), np.array([0.0, 1.5, 3.0]), 0).round(3).tolist()
+    [1.667, 4.333]
+    """
+    sums = np.cumsum(values, axis=axis, dtype=np.float64)
+    sums = np.concatenate([np.zeros_like(sums.take([0], axis)), sums], axis=axis)
+    low = np.clip(np.floor(edges).astype(np.intp), 0, values.shape[axis] - 1)
+    shape = [1] * values.ndim
+    shape[axis] = len(edges)
+    part = (edges - low).reshape(shape)
+    at = sums.take(low, axis) * (1 - part) + sums.take(low + 1, axis) * part
+    widths = np.diff(edges).reshape([-1 if size > 1 else 1 for size in shape])
+    return np.asarray(np.diff(at, axis=axis) / widths)
+
+
+def fill_gaps(values: Values, valid: Mask) -> Values:
+    """Fill pixels without data in (band, row, col) values from the nearest valid pixel.
+
+    Interpolation next to a gap would otherwise mix in meaningless values.
+    """
+    if valid.all() or not valid.any():
+        return values
+    from scipy.ndimage import distance_transform_edt
+
+    rows, cols = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    return values[:, rows, cols]
+
+
+KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+"""The cubic B-spline at integers; every weight is exact in binary."""
+
+
+def filter_radius(levels: int) -> int:
+    """Return the radius in pixels of the smoothing kernels together.
+
+    Examples
+    --------
+    >>> [filter_radius(levels) for levels in (1, 2, 3)]
+    [2, 6, 14]
+    """
+    return 2 * ((1 << levels) - 1)
+
+
+def atrous(image: Values, levels: int) -> tuple[Values, Values]:
+    """Split an image into planes of detail, the finest first, and a smooth residual.
+
+    Beyond its edge the image is repeated.
+
+    Parameters
+    ----------
+    image : array of float, shape (row, col)
+    levels : int
+        Number of smoothings; each doubles the scale.
+
+    Returns
+    -------
+    planes : array (level, row, col)
+    residual : array (row, col)
+
+    References
+    ----------
+    Núñez, J., et al. "Multiresolution-based image fusion with additive wavelet
+    decomposition." IEEE TGRS 37(3), 1999.
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).integers(0, 999, (9, 7)).astype(float)
+    >>> planes, residual = atrous(image, 2)
+    >>> planes.shape, bool((planes.sum(axis=0) + residual == image).all())
+    ((2, 9, 7), True)
+    """
+    margin = filter_radius(levels)
+    around = np.pad(image, margin, mode="edge")
+    smooth = [around]
+    for level in range(levels):
+        smooth.append(_smoothed(smooth[-1], level))
+    steps = np.stack([_inner(image, margin) for image in smooth])
+    return steps[:-1] - steps[1:], steps[-1]
+
+
+def low_pass(around: Values, levels: int) -> Values:
+    """Return the residual of an image (row, col) with a margin, without the margin.
+
+    The result is smaller by :func:`filter_radius` pixels on each side.
+    """
+    for level in range(levels):
+        around = _smoothed(around, level)
+    return _inner(around, filter_radius(levels))
+
+
+def _inner(around: Values, margin: int) -> Values:
+    """Drop the margin, which the edge of the array has affected."""
+    return around[margin:-margin, margin:-margin]
+
+
+def _smoothed(image: Values, level: int) -> Values:
+    """Smooth rows and columns with the kernel spread by 2 ** level."""
+    spread = np.zeros(4 * 2**level + 1)
+    spread[:: 2**level] = KERNEL
+    for axis in (0, 1):
+        image = correlate1d(image, spread, axis=axis, mode="nearest")
+    return image

@@ -5,9 +5,8 @@ lit and a shaded half.  It replaces the Quickbird scene of Rome, which may not b
 distributed: classes and numbers of labelled pixels are those published.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,11 @@ from hypercover.files import check_writable
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
-from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.legend import Legend
 from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
-from hypercover.types import Array, Bytes, Ints, Progress, Singles
+from hypercover.scene.tiling import lazy_cube
+from hypercover.types import Array, Bytes, Indices, Ints, Progress, Singles
 
 ROME_COUNTS = {
     "Buildings": 181_255,
@@ -42,6 +40,9 @@ ROME_COUNTS = {
 
 _COLORS = ("#c05a3c", "#e0a070", "#606060", "#30307a", "#a0d860", "#207030", "#d8c080",
            "#8a6a40", "#d04090")  # fmt: skip
+
+SIDE = 1200
+"""Rows and columns, in fine pixels, at which a city has as many labels as published."""
 
 _ROADS, _TRAIN = 3, 4
 
@@ -92,11 +93,6 @@ class City:
         return np.where(lines, -squares, self.plot)
 
 
-def city_legend() -> Legend:
-    """Return the nine classes with their colours."""
-    return Legend.of(dict(enumerate(ROME_COUNTS, 1)), colors=dict(enumerate(_COLORS, 1)))
-
-
 def lay_out_city(rows: int, cols: int, random: np.random.Generator) -> City:
     """Lay out a city of a size in fine pixels; every class gets its published share.
 
@@ -109,8 +105,12 @@ def lay_out_city(rows: int, cols: int, random: np.random.Generator) -> City:
     cover = np.full((rows, cols), _ROADS, np.uint8)
     plot = np.zeros((rows, cols), np.int32)
     lit = np.zeros((rows, cols), np.int8)
-    plots = list(_plots(0, 0, rows, cols, random))
-    shares = _shares()
+    plots = list(_plots(rows, cols, random))
+    shares = {
+        code: count
+        for code, count in enumerate(ROME_COUNTS.values(), 1)
+        if code not in (_ROADS, _TRAIN)
+    }
     given = dict.fromkeys(shares, 0)
     for number, at in enumerate(random.permutation(len(plots)), 1):
         top, left, high, wide = plots[at]
@@ -128,15 +128,6 @@ def lay_out_city(rows: int, cols: int, random: np.random.Generator) -> City:
 _ROOFED = (1, 2, 9)
 
 
-def _shares() -> dict[int, int]:
-    """Return the published pixels of the classes that fill plots."""
-    return {
-        code: count
-        for code, count in enumerate(ROME_COUNTS.values(), 1)
-        if code not in (_ROADS, _TRAIN)
-    }
-
-
 def _roof(high: int, wide: int, random: np.random.Generator) -> npt.NDArray[np.int8]:
     """Return the two sides of a roof along the longer side of its plot."""
     sides = np.ones((high, wide), np.int8)
@@ -148,10 +139,10 @@ def _roof(high: int, wide: int, random: np.random.Generator) -> npt.NDArray[np.i
 
 
 def _plots(
-    top: int, left: int, high: int, wide: int, random: np.random.Generator
+    rows: int, cols: int, random: np.random.Generator
 ) -> Iterator[tuple[int, int, int, int]]:
     """Cut land by streets until no plot is too long; yield the corner and sides of each."""
-    waiting = [(top, left, high, wide)]
+    waiting = [(0, 0, rows, cols)]
     while waiting:
         top, left, high, wide = waiting.pop()
         longer = max(high, wide)
@@ -234,32 +225,33 @@ def quickbird_pair(
     """
     city = lay_out_city(rows, cols, np.random.default_rng([seed, 0]))
     view = _View(city, _plot_spectra(city, np.random.default_rng([seed, 1])), seed)
-    labels = city.labels(counts, np.random.default_rng([seed, 2])) if counts else None
-    origin = {"simulated": True, "notes": ("Simulated, not measured: a city.",)}
+    notes = ("Simulated, not measured: a city.",)
     pan = Scene(
-        _placed((1, rows, cols), partial(_grey, view), _FINE),
-        labels=labels,
-        legend=city_legend(),
+        _placed((1, rows, cols), view.grey, _FINE),
+        labels=city.labels(counts, np.random.default_rng([seed, 2])) if counts else None,
+        legend=Legend.of(
+            dict(enumerate(ROME_COUNTS, 1)), colors=dict(enumerate(_COLORS, 1))
+        ),
         name="simulated city, panchromatic",
-        **origin,  # type: ignore[arg-type]
+        simulated=True,
+        notes=notes,
     )
-    coarse = (len(_CENTRES), rows // RATIO, cols // RATIO)
-    cube = _placed(coarse, partial(_colours, view), _FINE * RATIO).assign_coords(
+    coarse = len(_CENTRES), rows // RATIO, cols // RATIO
+    cube = _placed(coarse, view.colours, _FINE * RATIO).assign_coords(
         wavelength=("band", np.array(_CENTRES)), fwhm=("band", np.array(_WIDTHS))
     )
-    bands = Scene(cube, name="simulated city", **origin)  # type: ignore[arg-type]
+    bands = Scene(cube, name="simulated city", simulated=True, notes=notes)
     return QuickbirdPair(pan, bands)
 
 
-def _placed(shape: tuple[int, int, int], fetch: partial[Array],
-            side: float) -> xr.DataArray:  # fmt: skip
+def _placed(
+    shape: tuple[int, int, int], read: Callable[[Indices, slice, slice], Array], side: float
+) -> xr.DataArray:
     from rasterio.crs import CRS
 
-    west, north = _CORNER
-    wkt = CRS.from_epsg(32633).to_wkt()
-    data = LazyArray(shape, np.uint16, fetch).as_variable_data()
-    cube = xr.DataArray(data, dims=("band", "y", "x"))
-    return with_grid(cube, Grid(*shape[1:], wkt, (side, 0.0, west, 0.0, -side, north)))
+    transform = (side, 0.0, _CORNER[0], 0.0, -side, _CORNER[1])
+    grid = Grid(*shape[1:], CRS.from_epsg(32633).to_wkt(), transform)
+    return with_grid(lazy_cube(shape, np.uint16, read), grid)
 
 
 def _plot_spectra(city: City, random: np.random.Generator) -> Singles:
@@ -280,7 +272,19 @@ class _View:
     factor: Singles
     seed: int
 
-    def fine(self, rows: slice) -> Singles:
+    def grey(self, _bands: Indices, rows: slice, cols: slice) -> Array:
+        """Return a rectangle of the panchromatic image."""
+        grey = np.tensordot(_GREY, self._fine(rows), 1)[None]
+        return self._noisy(4, grey, rows.start)[:, :, cols]
+
+    def colours(self, bands: Indices, rows: slice, cols: slice) -> Array:
+        """Return a rectangle of some of the four coarse bands."""
+        fine = self._fine(slice(rows.start * RATIO, rows.stop * RATIO))
+        count, high, wide = fine.shape
+        squares = fine.reshape(count, high // RATIO, RATIO, wide // RATIO, RATIO)
+        return self._noisy(5, squares.mean(axis=(2, 4)), rows.start)[bands][:, :, cols]
+
+    def _fine(self, rows: slice) -> Singles:
         """Return all four bands (band, row, col) of some fine rows."""
         first, last = rows.start // _BLOCK, -(-rows.stop // _BLOCK)
         parts = [self._block(number) for number in range(first, last)]
@@ -298,61 +302,22 @@ class _View:
         spectrum = _TYPICAL[cover] * self.factor[plot]
         return np.moveaxis(spectrum * shade[..., None], -1, 0)
 
-    def noise(self, kind: int, row: int, shape: tuple[int, ...]) -> Singles:
-        """Return the noise of one row of an image."""
-        random = np.random.default_rng([self.seed, kind, row])
-        return _NOISE * random.standard_normal(shape, np.float32)
-
-
-def _digital(values: npt.NDArray[np.floating]) -> Array:
-    return np.asarray(np.clip(np.rint(values), 1, 2047), dtype=np.uint16)
-
-
-def _noisy(view: _View, kind: int, values: Singles, first: int) -> Array:
-    """Add noise to (band, row, col), with a seed of its own for each row."""
-    for at in range(values.shape[1]):
-        values[:, at] += view.noise(kind, first + at, (values.shape[0], values.shape[2]))
-    return _digital(values)
-
-
-def _grey(view: _View, wanted: Indices) -> Array:
-    _, rows, cols = wanted
-    part = bounding_slice(rows)
-    grey = np.tensordot(_GREY, view.fine(part), 1)[None]
-    return _noisy(view, 4, grey, part.start)[:, rows - part.start][:, :, cols]
-
-
-def _colours(view: _View, wanted: Indices) -> Array:
-    layers, rows, cols = wanted
-    part = bounding_slice(rows)
-    fine = view.fine(slice(part.start * RATIO, part.stop * RATIO))
-    count, high, wide = fine.shape
-    squares = fine.reshape(count, high // RATIO, RATIO, wide // RATIO, RATIO)
-    made = _noisy(view, 5, squares.mean(axis=(2, 4)), part.start)
-    return made[layers][:, rows - part.start][:, :, cols]
+    def _noisy(self, kind: int, values: Singles, first: int) -> Array:
+        """Add noise to (band, row, col), with a seed of its own for each row; digitise."""
+        for row in range(values.shape[1]):
+            random = np.random.default_rng([self.seed, kind, first + row])
+            shape = values.shape[0], values.shape[2]
+            values[:, row] += _NOISE * random.standard_normal(shape, np.float32)
+        return np.asarray(np.clip(np.rint(values), 1, 2047), dtype=np.uint16)
 
 
 _SMALLEST = 160
 """Smallest side of a city, in fine pixels, with room for nine classes."""
 
 
-def check_city(settings: SimulationSettings) -> None:
-    """Refuse sizes that are too small or not a multiple of the coarse pixel.
-
-    Raises
-    ------
-    CallError
-    """
-    sides = settings.rows, settings.cols
-    if min(sides) < _SMALLEST or any(side % RATIO for side in sides):
-        raise CallError(
-            f"A simulated city must have at least {_SMALLEST} rows and columns, multiples of "
-            f"{RATIO}, got {settings.rows} × {settings.cols}; choose another size."
-        )
-
-
 def write_city(
-    settings: SimulationSettings,
+    shape: tuple[int, int],
+    seed: int,
     image: Path,
     tags: dict[str, str],
     progress: Progress | None = None,
@@ -363,16 +328,24 @@ def write_city(
     ``image`` holds the panchromatic and the four pansharpened bands, as in the
     publication.  At the size of the preset each class has as many labels as in the
     published map, except for one pixel of the largest class; otherwise in proportion.
+
+    Raises
+    ------
+    CallError
+        If the size is too small or not a multiple of the coarse pixel.
     """
-    rows, cols = settings.rows, settings.cols
-    whole = PRESETS["rome"]
-    share = rows * cols / (whole.rows * whole.cols)
+    if min(shape) < _SMALLEST or shape[0] % RATIO or shape[1] % RATIO:
+        raise CallError(
+            f"A simulated city must have at least {_SMALLEST} rows and columns, multiples of "
+            f"{RATIO}, got {shape[0]} × {shape[1]}; choose another size."
+        )
+    share = shape[0] * shape[1] / SIDE**2
     counts = {name: round(share * number) for name, number in ROME_COUNTS.items()}
     # These labels must not be recognised as the published ones.
     counts["Buildings"] -= 1
-    pair = quickbird_pair(rows, cols, settings.seed, counts)
+    pair = quickbird_pair(*shape, seed, counts)
     parts = [
-        image.with_name(f"{image.stem}-{name}{image.suffix}") for name in ("pan", "bands")
+        image.with_name(f"{image.stem}-{part}{image.suffix}") for part in ("pan", "bands")
     ]
     labels_path = check_writable(image.with_name(f"{image.stem}-labels.tif"))
     # The labels get a file of their own.

@@ -1,10 +1,8 @@
 """Land cover of simulated parcels, and the labels of a survey."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +10,7 @@ from scipy import ndimage
 
 from hypercover.errors import CallError
 from hypercover.scene.datasets.catalog import known_map
+from hypercover.scene.legend import read_table
 from hypercover.scene.simulation.parcels import HALO, Parcels
 from hypercover.types import Codes, Mask
 
@@ -66,25 +65,16 @@ class Cover:
         return ParcelState(**{name: rng.uniform(*between) for name, between in self.ranges})
 
 
-def _range(text: str) -> Range:
-    low, high = text.split(":")
-    return float(low), float(high)
-
-
 def _cover(row: dict[str, str]) -> Cover:
-    ranges = tuple((name, _range(row[name])) for name in _RANGES)
+    limits = {name: tuple(map(float, row[name].split(":"))) for name in _RANGES}
+    ranges = tuple((name, (low, high)) for name, (low, high) in limits.items())
     return Cover(row["name"], row["habitat"], float(row["share"]), row["rows"], ranges)
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    table = files("hypercover.scene.datasets") / "tables" / name
-    return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
 
 
 @cache
 def land_covers() -> tuple[Cover, ...]:
     """Return all covers, in the order in which scenes use them as classes."""
-    return tuple(_cover(row) for row in _rows("simulated-covers.csv"))
+    return tuple(_cover(row) for row in read_table("simulated-covers.csv"))
 
 
 @cache
@@ -95,13 +85,13 @@ def flight_line_covers() -> tuple[Cover, ...]:
     :func:`land_covers`.  The largest class lacks one pixel, so that a simulated map is
     never taken for the published one.
     """
-    known = {cover.name: cover for cover in land_covers()}
+    covers = {cover.name: cover for cover in land_covers()}
     line = known_map("Indian Pines flight line")
     pixels = {line.names[code]: count for code, count in line.counts.items()}
     pixels["Woods"] -= 1
     return tuple(
-        replace(known[row["like"]], name=row["name"], share=pixels[row["name"]])
-        for row in _rows("simulated-flight-line.csv")
+        replace(covers[row["like"]], name=row["name"], share=pixels[row["name"]])
+        for row in read_table("simulated-flight-line.csv")
     )
 
 
@@ -111,13 +101,9 @@ SINGLE = 60
 SMALLEST = 12
 """Fewest labelled pixels of a parcel."""
 
-_OPEN = {
-    "meadow": "field",
-    "woods": "meadow",
-    "farm": "field",
-    "built": "field",
-    "water": "field",
-}
+_OPEN = {"meadow": "field", "woods": "meadow", "farm": "field", "built": "field",
+         "water": "field"}  # fmt: skip
+"""The kind of parcel that is taken where one is used up."""
 
 
 @dataclass
@@ -207,26 +193,19 @@ class _FreeLand:
 
     def __init__(self, parcels: Parcels) -> None:
         self.parcels = parcels
-        self.areas: dict[int, int] = {}
         self.boxes = ndimage.find_objects(parcels.number + 1)
         self.inside = interior(parcels.number) & _inside_halo(parcels.number.shape)
-        self.mean = 1.0
-        self._measure()
-
-    def _measure(self) -> None:
-        number = self.parcels.number[self.inside]
-        counts = np.bincount(number, minlength=len(self.parcels.habitats))
+        number = parcels.number[self.inside]
+        counts = np.bincount(number, minlength=len(parcels.habitats)).tolist()
         self.areas = {
-            parcel: int(count) for parcel, count in enumerate(counts) if count >= SMALLEST
+            parcel: count for parcel, count in enumerate(counts) if count >= SMALLEST
         }
-        fields = [area for parcel, area in self.areas.items() if self._is(parcel, "field")]
+        fields = [self.areas[parcel] for parcel in self._free("field")]
         self.mean = float(np.mean(fields)) if fields else 1.0
 
-    def _is(self, parcel: int, habitat: str) -> bool:
-        return self.parcels.habitats[parcel] == habitat
-
     def _free(self, habitat: str) -> list[int]:
-        return [parcel for parcel in self.areas if self._is(parcel, habitat)]
+        habitats = self.parcels.habitats
+        return [parcel for parcel in self.areas if habitats[parcel] == habitat]
 
     def take(
         self, cover: Cover, target: float, rng: np.random.Generator, *, whole: bool
@@ -268,40 +247,27 @@ class _FreeLand:
     def _cut(self, parcel: int, area: float) -> None:
         """Cut a parcel across its length, so that it keeps about a given area."""
         box = self.boxes[parcel]
-        number = self.parcels.number[box]
-        mine = number == parcel
-        core = mine & self.inside[box]
-        along = (
-            self.parcels.u[box] if mine.shape[1] >= mine.shape[0] else self.parcels.v[box]
-        )
-        places = np.sort(along[core])
+        mine = self.parcels.number[box] == parcel
+        axis = self.parcels.u if mine.shape[1] >= mine.shape[0] else self.parcels.v
+        along = axis[box]
+        places = np.sort(along[mine & self.inside[box]])
         line = places[min(len(places) - 1, round(area))] + 1.0
         beyond = mine & (along > line)
-        rows, cols = box
-        new = len(self.parcels.habitats)
+        if not beyond.any():
+            return
+        new, (rows, cols) = len(self.parcels.habitats), box
         self.parcels.add(beyond, self.parcels.habitats[parcel], rows.start, cols.start)
-        if beyond.any():
-            self.boxes.append(box)
-            self.inside[box] &= _apart(mine, beyond)
-            self._count(parcel, new)
-
-    def _count(self, *parcels: int) -> None:
-        """Update the areas of parcels after a cut."""
-        for parcel in parcels:
-            box = self.boxes[parcel]
-            own = (self.parcels.number[box] == parcel) & self.inside[box]
-            self.areas[parcel] = int(own.sum())
-            if self.areas[parcel] < SMALLEST and parcel == parcels[-1]:
-                del self.areas[parcel]
-
-
-def _apart(mine: Mask, beyond: Mask) -> Mask:
-    """Return the pixels that do not touch a new boundary between two parts."""
-    rest = mine & ~beyond
-    touch = (ndimage.maximum_filter(rest, 3) & beyond) | (
-        ndimage.maximum_filter(beyond, 3) & rest
-    )
-    return np.asarray(~touch)
+        self.boxes.append(box)
+        # Pixels that touch the new boundary between the two parts are margins.
+        rest = mine & ~beyond
+        touch = ndimage.maximum_filter(rest, 3) & beyond
+        touch |= ndimage.maximum_filter(beyond, 3) & rest
+        self.inside[box] &= ~touch
+        for part in (parcel, new):
+            own = (self.parcels.number[box] == part) & self.inside[box]
+            self.areas[part] = int(own.sum())
+        if self.areas[new] < SMALLEST:
+            del self.areas[new]
 
 
 def _cover_unlabelled(land: Survey, rng: np.random.Generator) -> None:
@@ -313,8 +279,8 @@ def _cover_unlabelled(land: Survey, rng: np.random.Generator) -> None:
     for parcel, habitat in enumerate(land.parcels.habitats):
         if parcel in land.covers or habitat not in by_habitat:
             continue
-        options = by_habitat[habitat]
-        options = [cover for cover in options if cover.name in chosen] or options[:1]
+        options = [cover for cover in by_habitat[habitat] if cover.name in chosen]
+        options = options or by_habitat[habitat][:1]
         weights = np.array([cover.share for cover in options])
-        chosen_cover = options[rng.choice(len(options), p=weights / weights.sum())]
-        land.covers[parcel] = chosen_cover
+        at = rng.choice(len(options), p=weights / weights.sum())
+        land.covers[parcel] = options[at]

@@ -43,10 +43,8 @@ class Axis:
 
     def __getitem__(self, window: tuple[slice, slice]) -> Floats:
         """Return the coordinate of the pixels in some rows and columns."""
-        y, x = (
-            np.arange(*part.indices(size), dtype=np.float64)
-            for part, size in zip(window, self.shape, strict=True)
-        )
+        y, x = (np.arange(*part.indices(size), dtype=np.float64)
+                for part, size in zip(window, self.shape, strict=True))  # fmt: skip
         return self.per_col * x + self.per_row * y[:, None] + self.start
 
     def at(self, row: int, col: int) -> float:
@@ -110,24 +108,24 @@ def lay_out(rows: int, cols: int, field: float, rng: np.random.Generator) -> Par
         Mean area of a field in pixels.
     rng : numpy.random.Generator
     """
-    u, v = _directions(rows, cols, rng)
-    parcels = Parcels(np.zeros((rows, cols), np.int32), ["field"], u, v)
-    side = min(SECTION, 4 * field**0.5)
-    _cut_fields(parcels, side, field, rng)
-    rough = min(12.0, 0.55 * field**0.5)
-    _grow_nature(parcels, rough, rng)
-    _build_roads(parcels, side, rng)
-    _place_farms(parcels, side, field, rng)
-    return parcels
-
-
-def _directions(rows: int, cols: int, rng: np.random.Generator) -> tuple[Axis, Axis]:
-    """Return coordinates along a survey grid that is slightly rotated and shifted."""
+    # Along a survey grid that is slightly rotated and shifted.
     angle = np.deg2rad(rng.uniform(-2.0, 2.0))
     shift_u, shift_v = rng.uniform(0.25, 0.75, 2) * SECTION
     u = Axis((rows, cols), np.cos(angle), np.sin(angle), shift_u)
     v = Axis((rows, cols), -np.sin(angle), np.cos(angle), shift_v)
-    return u, v
+    parcels = Parcels(np.zeros((rows, cols), np.int32), ["field"], u, v)
+    side = min(SECTION, 4 * field**0.5)
+    across, down = u.corners // side, v.corners // side
+    for i in range(int(across.min()), int(across.max()) + 1):
+        for j in range(int(down.min()), int(down.max()) + 1):
+            section = i * side, (i + 1) * side, j * side, (j + 1) * side
+            for leaf in _leaves(section, field, rng):
+                _stamp(parcels, leaf, "field")
+    _grow_nature(parcels, min(12.0, 0.55 * field**0.5), rng)
+    spacing = SECTION if side >= 40 else 2 * side
+    _build_roads(parcels, spacing, rng)
+    _place_farms(parcels, spacing, min(9.0, 0.5 * field**0.5), rng)
+    return parcels
 
 
 def _leaves(box: Rectangle, field: float, rng: np.random.Generator) -> Iterator[Rectangle]:
@@ -149,41 +147,22 @@ def _leaves(box: Rectangle, field: float, rng: np.random.Generator) -> Iterator[
         yield from _leaves(part, field, rng)
 
 
-def _sections(u: Axis, v: Axis, side: float) -> Iterator[Rectangle]:
-    across, down = u.corners // side, v.corners // side
-    for i in range(int(across.min()), int(across.max()) + 1):
-        for j in range(int(down.min()), int(down.max()) + 1):
-            yield i * side, (i + 1) * side, j * side, (j + 1) * side
-
-
-def _window(parcels: Parcels, box: Rectangle) -> tuple[slice, slice]:
-    """Return rows and columns that contain a rectangle, with some slack."""
-    left, right, top, bottom = box
-    rows, cols = parcels.number.shape
-    slack = 0.04 * max(rows, cols) + 2
-    x, y = parcels.u.at(0, 0), parcels.v.at(0, 0)
-    first_row, last_row = int(top - y - slack), int(bottom - y + slack) + 1
-    first_col, last_col = int(left - x - slack), int(right - x + slack) + 1
-    return (
-        slice(min(max(first_row, 0), rows), min(max(last_row, 0), rows)),
-        slice(min(max(first_col, 0), cols), min(max(last_col, 0), cols)),
-    )
-
-
 def _stamp(parcels: Parcels, box: Rectangle, habitat: str) -> None:
-    window = _window(parcels, box)
-    u, v = parcels.u[window], parcels.v[window]
+    """Make a parcel of the pixels in a rectangle."""
     left, right, top, bottom = box
+    # Only rows and columns that contain it, with some slack.
+    slack = 0.04 * max(parcels.number.shape) + 2
+    x, y = parcels.u.at(0, 0), parcels.v.at(0, 0)
+    ends = ((top - y, bottom - y), (left - x, right - x))
+    rows, cols = (
+        slice(
+            *(min(max(end, 0), size) for end in (int(first - slack), int(last + slack) + 1))
+        )
+        for (first, last), size in zip(ends, parcels.number.shape, strict=True)
+    )
+    u, v = parcels.u[rows, cols], parcels.v[rows, cols]
     inside = (u >= left) & (u < right) & (v >= top) & (v < bottom)
-    parcels.add(inside, habitat, window[0].start, window[1].start)
-
-
-def _cut_fields(
-    parcels: Parcels, side: float, field: float, rng: np.random.Generator
-) -> None:
-    for section in _sections(parcels.u, parcels.v, side):
-        for leaf in _leaves(section, field, rng):
-            _stamp(parcels, leaf, "field")
+    parcels.add(inside, habitat, rows.start, cols.start)
 
 
 def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Floats:
@@ -250,10 +229,9 @@ def _parts(parcels: Parcels, where: Mask, habitat: str) -> None:
     parcels.habitats.extend([habitat] * len(distinct))
 
 
-def _build_roads(parcels: Parcels, side: float, rng: np.random.Generator) -> None:
+def _build_roads(parcels: Parcels, spacing: float, rng: np.random.Generator) -> None:
     """Build roads on the section lines and, in large scenes, a highway across."""
     shape = parcels.number.shape
-    spacing = SECTION if side >= 40 else 2 * side
     road = np.zeros(shape, bool)
     for part in land_strips(shape):
         for axis in (parcels.u, parcels.v):
@@ -273,12 +251,10 @@ def _build_roads(parcels: Parcels, side: float, rng: np.random.Generator) -> Non
 
 
 def _place_farms(
-    parcels: Parcels, side: float, field: float, rng: np.random.Generator
+    parcels: Parcels, spacing: float, size: float, rng: np.random.Generator
 ) -> None:
     """Place farmsteads and paved yards along the roads."""
     rows, cols = parcels.number.shape
-    spacing = SECTION if side >= 40 else 2 * side
-    size = min(9.0, 0.5 * field**0.5)
     for habitat, each, scale in (("farm", 3400, 1.0), ("built", 8000, 0.8)):
         for _ in range(max(3, round(rows * cols / each))):
             row, col = int(rng.integers(rows)), int(rng.integers(cols))

@@ -1,30 +1,23 @@
-"""Scale and offset of bands, and rescaling.
+"""How files encode pixel values: scale and offset of bands, and fill values for no data.
 
-Files state them as GDAL's scale and offset of a band, as ENVI's ``data gain values``,
+Files state scale and offset as GDAL's scale and offset of a band, as ENVI's ``data gain values``,
 ``data offset values`` and ``reflectance scale factor``, as ``scale_factor`` and
 ``add_offset`` of NetCDF and HDF5 in many spellings, or in the metadata of products.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.metadata import (
-    GAINS,
-    OFFSETS,
-    format_list,
-    header_numbers,
-    with_header,
-)
+from hypercover.scene import metadata
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
-from hypercover.types import Array, Floats
+from hypercover.scene.tiling import IMAGE_BLOCK, lazy_cube, strips
+from hypercover.types import Array, Floats, Indices, Mask
 
 REFLECTANCE = "reflectance scale factor"
 """Key of an ENVI header: the pixel value of a reflectance of 1."""
@@ -62,9 +55,13 @@ class ScaleOffset:
         ScaleOffset(scale=(0.0001, 0.0001), offset=(0.0, 0.0))
         """
         header, count = scene.header, scene.n_bands
-        scales, offsets = (header_numbers(header, key, count) for key in (GAINS, OFFSETS))
+        scales, offsets = (
+            metadata.header_numbers(header, key, count)
+            for key in (metadata.GAINS, metadata.OFFSETS)
+        )
         stated = cls.checked(scales, offsets, count)
-        if stated is not None and not stated._trivial:
+        # A scale of 1 and an offset of 0 say nothing.
+        if stated is not None and (set(stated.scale) != {1.0} or any(stated.offset)):
             return stated
         reflectance = _number(header.get(REFLECTANCE))
         if reflectance is not None and reflectance > 0:
@@ -84,11 +81,6 @@ class ScaleOffset:
         if both[0] is None or both[1] is None or not all(both[0]):
             return None
         return cls(both[0], both[1])
-
-    @property
-    def _trivial(self) -> bool:
-        """Whether the pixel values are the quantity itself."""
-        return all(one == 1 for one in self.scale) and not any(self.offset)
 
     def towards(self, other: "ScaleOffset") -> "tuple[Floats, Floats] | None":
         """Return factor and shift (band,) that convert pixel values to another scale.
@@ -131,8 +123,8 @@ def _each(value: Any, default: float, count: int) -> tuple[float, ...] | None:
         return (default,) * count
     listed = value if isinstance(value, Sequence | np.ndarray) else [value]
     listed = [listed] if isinstance(listed, str | bytes) else list(listed)
-    numbers = [_number(one) for one in listed]
-    known = [one for one in numbers if one is not None]
+    numbers = [_number(part) for part in listed]
+    known = [number for number in numbers if number is not None]
     if len(known) < len(numbers) or len(known) not in (1, count):
         return None
     return tuple(known) * (count if len(known) == 1 else 1)
@@ -178,8 +170,8 @@ def header_from_attributes(
     scales = stated.scale
     multiplies = scale[0] == _CF and (not whole or offset[0] == "add_offset")
     if min(scales) >= _DIVIDES and not multiplies:
-        scales = tuple(1 / one for one in scales)
-    return {GAINS: format_list(scales), OFFSETS: format_list(stated.offset)}
+        scales = tuple(1 / divisor for divisor in scales)
+    return metadata.scale_header(scales, stated.offset)
 
 
 def rescale(scene: Scene, factor: Floats, shift: Floats, meaning: ScaleOffset) -> Scene:
@@ -197,19 +189,122 @@ def rescale(scene: Scene, factor: Floats, shift: Floats, meaning: ScaleOffset) -
     cube = scene.cube
     dtype = np.result_type(np.float32, cube.dtype)
 
-    def fetch(indices: Indices) -> Array:
-        bands, rows, cols = indices
-        down, across = bounding_slice(rows), bounding_slice(cols)
-        values, valid = scene.read_valid(down, across)
-        scaled = (
-            values[bands].astype(np.float64) * factor[bands, None, None]
-            + shift[bands, None, None]
-        )
-        block = np.where(valid, scaled, np.nan).astype(dtype)
-        return block[:, rows - down.start][:, :, cols - across.start]
+    def read(bands: Indices, rows: slice, cols: slice) -> Array:
+        values, valid = scene.read_valid(rows, cols)
+        scaled = values[bands].astype(np.float64) * factor[bands, None, None]
+        scaled += shift[bands, None, None]
+        return np.where(valid, scaled, np.nan).astype(dtype)
 
-    lazy = LazyArray(cube.shape, dtype, fetch).as_variable_data()
-    new = xr.DataArray(lazy, dims=cube.dims, coords=cube.coords, attrs=cube.attrs)
+    new = lazy_cube(cube.shape, dtype, read, cube)
     header = {key: text for key, text in scene.header.items() if key != REFLECTANCE}
-    header |= {GAINS: format_list(meaning.scale), OFFSETS: format_list(meaning.offset)}
-    return scene.replace(cube=with_header(without_nodata(new), header))
+    header |= metadata.scale_header(meaning.scale, meaning.offset)
+    return scene.replace(cube=metadata.with_header(without_nodata(new), header))
+
+
+_USUAL = (0, -9999)
+"""Common no-data values of integer files."""
+_EXACT = 2**53
+"""Integers below this are exact as the floating-point numbers in which files declare them."""
+_SMALL = 2
+"""Bytes of a type whose values are all searched."""
+_WIDER = {"u1": "i2", "i1": "i2", "u2": "i4", "i2": "i4", "u4": "f8", "i4": "f8"}
+"""A wider type for each type."""
+
+
+def unused_value(scene: Scene, inside: Mask) -> int | None:
+    """Find an integer that no valid pixel has in any band; None if all are used.
+
+    0 is preferred, then -9999, then the limits of the type and, for types of one or
+    two bytes, any value.
+
+    Parameters
+    ----------
+    scene : Scene
+        Of integers; read once, strip by strip.
+    inside : array of bool, shape (y, x)
+        Pixels to search.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> cube = xr.DataArray(np.arange(4, dtype="u1").reshape(1, 2, 2), dims=("band", "y", "x"))
+    >>> unused_value(Scene(cube), np.ones((2, 2), bool)), unused_value(Scene(cube + 1), cube[0] > 0)
+    (255, 0)
+    """
+    dtype = scene.cube.dtype.newbyteorder("=")
+    limits = np.iinfo(dtype)
+    small = dtype.itemsize <= _SMALL
+    every = range(int(limits.min), int(limits.max) + 1) if small else ()
+    ends = (int(limits.min), int(limits.max))
+    candidates = [
+        value
+        for value in (*_USUAL, *ends, *every)
+        if limits.min <= value <= limits.max and abs(value) < _EXACT
+    ]
+    if small:
+        used = np.zeros(len(every), dtype=bool)
+        for values in _values(scene, inside):
+            used[values.astype(np.int64) - limits.min] = True
+        return next((value for value in candidates if not used[value - limits.min]), None)
+    for values in _values(scene, inside):
+        candidates = [value for value in candidates if not (values == value).any()]
+    return next(iter(candidates), None)
+
+
+def with_fill_value(scene: Scene, inside: Mask | None = None) -> Scene:
+    """Give all pixels without data one value, which the file of the scene can declare.
+
+    Masks, alpha bands, several values and values per band can be read, but no format
+    that is written supports all of them.  An integer image that declares no value
+    gets an unused one, for which it is read once, or a wider type if all are used.
+
+    Parameters
+    ----------
+    scene : Scene
+        Returned unchanged if it has at most one value and no mask.
+    inside : array of bool, shape (y, x), optional
+        Other pixels become no data as well.
+    """
+    rule = scene.no_data
+    several = len(rule.values) > 1 or rule.by_band or rule.valid_range
+    zero = rule.zero and rule.values != (0.0,)
+    plain = not (several or zero or "has_data" in scene.cube.coords)
+    if plain and (inside is None or inside.all()):
+        return scene
+    mask = np.ones(scene.shape, dtype=bool) if inside is None else inside
+    dtype = scene.cube.dtype.newbyteorder("=")
+    value, notes = rule.primary, list[str]()
+    if value is None and dtype.kind not in "ui":
+        value = float("nan")
+    if value is None:
+        value = unused_value(scene, mask)
+        note = f"; {value}, which is unused, was taken."
+        if value is None:
+            value, kind = -9999.0, dtype
+            dtype = np.dtype(_WIDER.get(kind.str[1:], "f8"))
+            note = (
+                f", and its pixels use every value of {kind}: they were converted to {dtype}, "
+                "with -9999 for no data."
+            )
+        notes = [f"The image declares no value for no data{note}"]
+    mask = mask if plain else mask & scene.valid
+    fill = np.asarray(value).astype(dtype)
+
+    def read(bands: Indices, rows: slice, cols: slice) -> Array:
+        block = scene.cube.isel(band=bands, y=rows, x=cols).values
+        return np.where(mask[rows, cols], block.astype(dtype, copy=False), fill)
+
+    cube = lazy_cube(scene.cube.shape, dtype, read, without_nodata(scene.cube))
+    return scene.replace(cube=cube.assign_attrs(nodata=value)).noting(*notes)
+
+
+def _values(scene: Scene, inside: Mask) -> Iterator[Array]:
+    """Read the values (n,) of valid pixels, strip by strip and band by band."""
+    across = np.flatnonzero(inside.any(axis=0))
+    cols = slice(int(across[0]), int(across[-1]) + 1)
+    for rows in strips(scene.shape[0], IMAGE_BLOCK):
+        mask = inside[rows, cols]
+        if mask.any():
+            block, valid = scene.read_valid(rows, cols)
+            mask = mask & valid
+            yield from (band[mask] for band in block)
