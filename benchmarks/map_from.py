@@ -22,8 +22,8 @@ from data import DATA, check_data
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from hypercover.experiment.config.defaults import MODELS
 from hypercover.experiment.config.experiment_file import parse
+from hypercover.experiment.config.presets import MODELS
 from hypercover.experiment.run import run_experiment
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.simulation.simulate import simulate

@@ -15,7 +15,7 @@ from .classifiers.svm.svm_classifier import SVMClassifier as SVMClassifier
 from .errors import HypercoverError as HypercoverError
 from .evaluation.evaluate import evaluate as evaluate
 from .experiment.run import run_experiment as run_experiment
-from .gis.class_map_files import write_class_map as write_class_map
+from .gis.map_writing import write_class_map as write_class_map
 from .prediction.map_prediction import predict_bundle as predict_bundle
 from .prediction.scene_prediction import predict_scene as predict_scene
 from .scene.class_map import open_class_map as open_class_map

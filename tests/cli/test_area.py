@@ -8,7 +8,7 @@ import pytest
 import shapely
 from rasterio.crs import CRS
 
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.map_writing import write_class_map
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 

@@ -8,8 +8,8 @@ import pytest
 import rasterio
 import shapely
 
-from hypercover.gis.class_map_files import write_class_map
 from hypercover.gis.cleaning import Cleaning
+from hypercover.gis.map_writing import write_class_map
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_labels, write_scene

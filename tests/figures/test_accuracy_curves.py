@@ -8,8 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hypercover.figures.accuracy_curves import draw_curve, draw_gap
-from hypercover.figures.canvas import save_figure
-from hypercover.figures.figure_style import spread_labels
+from hypercover.figures.canvas import save_figure, spread_labels
 
 SPLITS = ("random", "centre-free", "overlap-free")
 

@@ -8,8 +8,8 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 
 from hypercover.errors import LabelError
 from hypercover.evaluation.confusion import ConfusedPair
+from hypercover.figures.accuracy_charts import draw_classes
 from hypercover.figures.canvas import save_figure
-from hypercover.figures.class_accuracy import draw_classes
 from hypercover.figures.spectra import draw_confused
 from hypercover.scene.legend import Legend
 

@@ -9,10 +9,9 @@ import pytest
 import xarray as xr
 
 from hypercover.errors import LabelError, OutputError
+from hypercover.figures.accuracy_charts import draw_confusion
 from hypercover.figures.accuracy_curves import draw_training
 from hypercover.figures.canvas import save_figure, shorten, thinning_step
-from hypercover.figures.class_accuracy import draw_confusion
-from hypercover.figures.composites import quicklook
 from hypercover.figures.map_figures import (
     draw_check,
     draw_confidence,
@@ -20,9 +19,10 @@ from hypercover.figures.map_figures import (
     draw_map,
     draw_quicklook,
     draw_split,
+    quicklook,
 )
 from hypercover.figures.spectra import class_spectra, draw_spectra
-from hypercover.gis.agreement import CHECK_LEGEND, class_check
+from hypercover.gis.map_writing import CHECK_LEGEND, class_check
 from hypercover.report.embedded_images import embed_png, read_image
 from hypercover.scene import scene as scene_module
 from hypercover.scene.legend import Legend
@@ -72,7 +72,7 @@ def test_labels_split_and_check_show_theirs(land, split, tmp_path):
     predicted = np.roll(land.labels, 3, axis=1)
     figure = draw_check(land.labels, predicted, split, "svm")
     shown = land_colours(figure, land.shape, tmp_path)
-    check = class_check(land.labels, predicted, split)
+    check = class_check(land.labels, predicted, split.parts)
     for entry in CHECK_LEGEND:
         assert (shown[check == entry.code] == entry.rgb).all()
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hypercover.evaluation.calibration import Calibration
+from hypercover.figures.accuracy_charts import draw_reliability
+from hypercover.figures.accuracy_curves import draw_abstention
 from hypercover.figures.canvas import save_figure
-from hypercover.figures.reliability import draw_abstention, draw_reliability
 
 SURE = np.repeat([0.3, 0.7, 0.95], [10, 20, 70])
 RIGHT = np.concatenate([np.arange(10) < 5, np.arange(20) < 8, np.arange(70) < 63])
@@ -42,6 +43,7 @@ def test_an_own_confidence_is_called_that_and_a_perfect_one_has_no_gap():
     assert len(figure.axes[0].containers) == 1
     few = found | {"proposed": 2.0, "patches": 7}
     assert "7 patches of held-out pixels are too few" in texts(draw_reliability(few, ""))
+    figure.canvas.draw()
     assert not figure.texts[0].get_parse_math()
 
 

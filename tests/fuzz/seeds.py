@@ -31,7 +31,7 @@ from hypercover.cli.tables import show
 from hypercover.evaluation.run_metrics import read_run_metrics
 from hypercover.experiment.config.experiment_file import dump, load_experiment
 from hypercover.files import read_checksummed, write_json
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.map_writing import write_class_map
 from hypercover.libsvm.data import read_libsvm, summarize_libsvm
 from hypercover.libsvm.models import (
     model_of,

@@ -4,7 +4,7 @@ import numpy as np
 
 from hypercover.evaluation.comparison import mcnemar
 from hypercover.evaluation.predictions import Predictions
-from hypercover.gis.agreement import agreement_legend, agreement_map
+from hypercover.gis.map_writing import agreement_legend, agreement_map
 from hypercover.scene.samples import Samples
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rasterio.crs import CRS
 
-from hypercover.gis.class_map_files import write_class_map, write_confidence
+from hypercover.gis.map_writing import write_class_map, write_confidence
 from hypercover.gis.polygons import write_polygons
 from hypercover.scene.class_map import open_class_map
 from hypercover.scene.grid import Grid

@@ -9,7 +9,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from hypercover.errors import CallError
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.map_writing import write_class_map
 from hypercover.gis.stac import stac_item, write_stac_item, write_stac_item_of_map
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend

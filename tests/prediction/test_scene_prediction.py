@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, SceneError
 from hypercover.evaluation.calibration import tempered
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.map_writing import write_class_map
 from hypercover.prediction.map_prediction import predict_to_files
 from hypercover.prediction.scene_prediction import (
     predict_layers,

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from hypercover.evaluation.run_metrics import LegendRow
-from hypercover.figures.composites import choose_composites
+from hypercover.figures.map_figures import choose_composites
 from hypercover.prediction.map_view import (
     ClassRanking,
     ModelView,

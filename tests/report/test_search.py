@@ -10,9 +10,9 @@ import pytest
 
 from hypercover.errors import CallError
 from hypercover.evaluation.search_metrics import SearchTable, read_search
+from hypercover.figures.accuracy_charts import draw_search
 from hypercover.figures.canvas import save_figure
 from hypercover.figures.formatting import describe_accuracy_drop
-from hypercover.figures.search_heatmap import draw_search
 from hypercover.report.report import grid_rows, write_report
 
 HOSTILE = "<script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=2> $\\frac{"

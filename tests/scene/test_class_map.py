@@ -7,7 +7,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hypercover.errors import HypercoverError, LabelError
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.map_writing import write_class_map
 from hypercover.scene.class_map import ClassMap, open_class_map
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend

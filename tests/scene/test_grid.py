@@ -7,7 +7,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from scipy.integrate import quad
 
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.map_writing import write_class_map
 from hypercover.scene.class_map import open_class_map
 from hypercover.scene.grid import (
     Grid,

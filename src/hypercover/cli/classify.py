@@ -71,7 +71,7 @@ def command(
     Example: hypercover classify cube.hdr --labels fields.gpkg --label-field crop -o runs/fields
     """
     from hypercover.cli.run import run_and_show
-    from hypercover.experiment.config.defaults import default_experiment
+    from hypercover.experiment.config.presets import default_experiment
 
     scene = {
         "path": image,

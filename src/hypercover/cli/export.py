@@ -45,17 +45,26 @@ def command(
     Example: hypercover export runs/demo/maps/cnn.tif -o fields.gpkg --minimum-area 0.5
     """
     from hypercover.cli.progress import bar
-    from hypercover.experiment.results.export import MapExport
+    from hypercover.experiment.results.export import export_map
     from hypercover.scene.io.writing import check_overwrite
 
     if source.is_dir() or out.suffix.lower() == ".onnx":
         _network(source, out)
         return
     check_overwrite(out, source, within)
-    asked = MapExport(majority, sieve, within, minimum_area, datetime, within_layer)
     with bar("Polygons") as advance:
-        told = asked.write(source, out, advance)
-    say(*told)
+        sentences = export_map(
+            source,
+            out,
+            majority=majority,
+            sieve=sieve,
+            within=within,
+            within_layer=within_layer,
+            minimum_area=minimum_area,
+            when=datetime,
+            progress=advance,
+        )
+    say(*sentences)
 
 
 def _network(model: Path, out: Path) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from hypercover.experiment.config.schema import Experiment
     from hypercover.experiment.results.run_folder import SearchFolder
-    from hypercover.experiment.search.search_scaling import ScalingRow
+    from hypercover.experiment.search.search import ScalingRow
     from hypercover.jobs.executor import Executor
     from hypercover.jobs.runner import Event
 
@@ -87,9 +87,9 @@ def search_and_show(
 def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int]) -> None:
     """Measure how a search scales, and show it as in the lecture: best cell, all cells."""
     from hypercover.experiment.results.run_folder import RunFolder
-    from hypercover.experiment.search.search_scaling import measure_scaling, scaling_csv
+    from hypercover.experiment.search.search import measure_scaling, scaling_csv
+    from hypercover.figures.accuracy_curves import draw_scaling
     from hypercover.figures.canvas import save_figure
-    from hypercover.figures.search_heatmap import draw_scaling
     from hypercover.files import write_text
 
     rows = measure_scaling(
@@ -165,7 +165,7 @@ def _advice(
 
 def _say_products(experiment: Experiment, place: SearchFolder) -> None:
     from hypercover.experiment.results.run_folder import RunFolder
-    from hypercover.experiment.search.search_plan import searched_grids
+    from hypercover.experiment.search.search_tasks import searched_grids
 
     say(f"Table: {place.csv}")
     say(

@@ -10,7 +10,7 @@ import xarray as xr
 
 from hypercover.errors import CallError
 from hypercover.files import atomic
-from hypercover.gis.class_map_files import write_class_map, write_confidence
+from hypercover.gis.map_writing import write_class_map, write_confidence
 from hypercover.libsvm.data import read_libsvm, summarize_libsvm
 from hypercover.libsvm.positions import (
     Positions,

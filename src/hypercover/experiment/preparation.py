@@ -9,7 +9,7 @@ from hypercover.errors import CallError, ExperimentError
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
-from hypercover.experiment.search.search_plan import make_search_plan
+from hypercover.experiment.search.search_tasks import make_search_plan
 from hypercover.experiment.tasks.experiment_plan import make_plan
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import make_folder

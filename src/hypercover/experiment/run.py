@@ -16,10 +16,7 @@ from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.outputs import (
     remove_drafts,
     remove_results,
-    remove_stale_features,
-    remove_stale_maps,
-    remove_stale_models,
-    remove_stale_splits,
+    remove_stale_outputs,
 )
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import make_plan, network_tasks
@@ -167,10 +164,7 @@ def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
     if before != experiment:
         remove_results(run)
     if before is not None:
-        remove_stale_maps(run, before, experiment)
-        remove_stale_models(run, before, experiment)
-        remove_stale_splits(run, before, experiment)
-        remove_stale_features(run, before, experiment)
+        remove_stale_outputs(run, before, experiment)
     set_aside_checkpoints(run, before, experiment)
     dump(experiment, run.experiment)
     record_inputs()

@@ -1,37 +1,31 @@
-"""Figures of accuracy by split, training share or epoch: leak gap, learning curve, training."""
+"""Figures of lines: leak gap, learning curve, training, abstention, and speed-up."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
 from matplotlib.typing import LineStyleType
 
-from hypercover.figures.canvas import INK, MUTED, new_figure, shorten
-from hypercover.figures.figure_style import (
-    add_side_legend,
-    disable_math,
-    draw_series,
-    series_style,
-    spread_labels,
-    style_axes,
-    write_title,
-)
+from hypercover.figures import canvas
 from hypercover.figures.formatting import format_percent
 
-_WIDTH, _HEIGHT = 1080, 620
+Row = Mapping[str, Any]
 
+_WIDTH, _HEIGHT = 1080, 620
 _LEFT, _TOP, _RIGHT, _BELOW = 84, 84, 250, 112
 """Margins around the axes in pixels; names and accuracies are on the right."""
-
 _STEP = 0.035
 """Offset between models, so that their whiskers do not overlap."""
+_STYLES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
+_TRAINING = {"loss": ("#0072b2", "#56b4e9"), "accuracy": ("#d55e00", "#e69f00")}
+"""Quantities of a training, with colours for training and validation pixels."""
 
 
-def draw_gap(
-    rows: Sequence[Mapping[str, Any]], *, window: int, title: str, repeats: int = 1
-) -> Figure:
+def draw_gap(rows: Sequence[Row], *, window: int, title: str, repeats: int = 1) -> Figure:
     """Draw the overall accuracy under each split, one line per model.
 
     Parameters
@@ -41,23 +35,26 @@ def draw_gap(
     title : name of the scene
     repeats : number of seeds averaged in each point; whiskers are standard deviations
     """
-    figure = new_figure(_WIDTH, _HEIGHT)
-    size = ((_WIDTH - _LEFT - _RIGHT) / _WIDTH, (_HEIGHT - _TOP - _BELOW) / _HEIGHT)
-    axes = figure.add_axes((_LEFT / _WIDTH, _BELOW / _HEIGHT, *size))
-    style_axes(axes, across="", up="overall accuracy in %")
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    splits = list(dict.fromkeys(row["split"] for row in rows))
-    for place, model in enumerate(models):
+    figure = canvas.new_figure(_WIDTH, _HEIGHT)
+    size = (_WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BELOW)
+    axes = canvas.add_axes(figure, _LEFT, _TOP, *size)
+    canvas.style_axes(axes, across="", up="overall accuracy in %")
+    models = _distinct(rows, "model")
+    splits = _distinct(rows, "split")
+    for index, model in enumerate(models):
         own = [row for row in rows if row["model"] == model]
-        _draw_line(axes, own, place, shift=_STEP * (place - (len(models) - 1) / 2))
+        shift = _STEP * (index - (len(models) - 1) / 2)
+        points = [(at + shift, 100 * row["overall_accuracy"]) for at, row in enumerate(own)]
+        spreads = [(100 * (row["spread"] or 0),) * 2 for row in own]
+        canvas.draw_series(axes, index, points, spreads, label=model)
     axes.set_xlim(-0.25, len(splits) - 0.75)
     low, high = axes.get_ylim()
     # An accuracy is at most 100 %, but a whisker may extend beyond.
     axes.set_ylim(max(low, 0), min(high, 101.5))
-    _name_splits(axes, rows, splits, window)
-    _name_models(axes, rows, models, splits[-1])
+    _label_splits(axes, {row["split"]: row for row in rows}, window)
+    _label_models(axes, {row["model"]: row for row in rows if row["split"] == splits[-1]})
     seeds = f"mean ± standard deviation of {repeats} seeds" if repeats > 1 else "one seed"
-    write_title(
+    canvas.write_title(
         figure,
         f"Leak gap: {title}",
         "The same models, trained on the same share of the labelled pixels under three splits; "
@@ -66,63 +63,46 @@ def draw_gap(
     return figure
 
 
-def _draw_line(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], place: int, *, shift: float
-) -> None:
-    """Draw one model: a point per split, with its spread."""
-    points = [(at + shift, 100 * row["overall_accuracy"]) for at, row in enumerate(rows)]
-    whiskers = [(100 * (row["spread"] or 0),) * 2 for row in rows]
-    draw_series(axes, place, points, whiskers, label=rows[0]["model"])
+def _distinct(rows: Sequence[Row], key: str) -> list[Any]:
+    """Return the values of a column in order, each once."""
+    return list(dict.fromkeys(row[key] for row in rows))
 
 
-def _name_splits(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], splits: Sequence[str], window: int
-) -> None:
+def _label_splits(axes: Axes, splits: Mapping[str, Row], window: int) -> None:
     """Write below each split how much of the test its windows have seen."""
-    of_split = {row["split"]: row for row in rows}
-    axes.set_xticks(range(len(splits)), splits)
-    for label in axes.get_xticklabels():
-        label.set(fontsize=11, fontweight="bold", color=INK)
-    for place, split in enumerate(splits):
-        row = of_split[split]
+    axes.set_xticks(
+        range(len(splits)), splits, fontsize=11, fontweight="bold", color=canvas.INK
+    )
+    for index, row in enumerate(splits.values()):
+        centres = format_percent(row["centre_in_window"], 0)
         words = (
-            f"training pixel in {window} × {window} window: {format_percent(row['centre_in_window'], 0)} %"
+            f"training pixel in {window} × {window} window: {centres} %"
             f"\nwindow overlap: {format_percent(row['window_overlap'], 0)} %"
             f"\n{row['test_count']:,.0f} test pixels"
         )
-        below = axes.text(place, -0.075, words, transform=axes.get_xaxis_transform())
-        below.set(ha="center", va="top", fontsize=9, color=MUTED, linespacing=1.45)
+        below = axes.text(index, -0.075, words, transform=axes.get_xaxis_transform())
+        below.set(ha="center", va="top", fontsize=9, color=canvas.MUTED, linespacing=1.45)
 
 
-def _name_models(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], models: Sequence[str], last: str
-) -> None:
+def _label_models(axes: Axes, ends: Mapping[str, Row]) -> None:
     """Write name, last accuracy and loss of accuracy at the end of each model's line."""
-    ends = {row["model"]: row for row in rows if row["split"] == last}
-    heights = [100 * ends[model]["overall_accuracy"] for model in models]
     low, high = axes.get_ylim()
     room = (high - low) * 34 / (_HEIGHT - _TOP - _BELOW)
-    for place, (model, height) in enumerate(
-        zip(models, spread_labels(heights, room, low=low, high=high), strict=True)
-    ):
-        end = ends[model]
-        name = axes.text(1.015, height, shorten(model, 24), va="bottom")
-        name.set(color=series_style(place)[0], fontsize=10.5, fontweight="bold")
+    heights = [100 * row["overall_accuracy"] for row in ends.values()]
+    heights = canvas.spread_labels(heights, room, low=low, high=high)
+    for index, (height, (model, end)) in enumerate(zip(heights, ends.items(), strict=True)):
         moves = "falls" if end["fall"] >= 0 else "rises"
         text = f"{100 * end['overall_accuracy']:.1f} %, {moves} {100 * abs(end['fall']):.1f} points"
-        fall = axes.text(1.015, height, text, va="top", color=MUTED, fontsize=9)
-        for label in (name, fall):
-            label.set_transform(axes.get_yaxis_transform())
-        disable_math([name, fall])
+        right = axes.get_yaxis_transform()
+        name = axes.text(
+            1.015, height, canvas.shorten(model, 24), va="bottom", transform=right
+        )
+        name.set(color=canvas.series_style(index)[0], fontsize=10.5, fontweight="bold")
+        fall = axes.text(1.015, height, text, va="top", transform=right)
+        fall.set(color=canvas.MUTED, fontsize=9)
 
 
-_STYLES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
-
-_TRAINING = {"loss": ("#0072b2", "#56b4e9"), "accuracy": ("#d55e00", "#e69f00")}
-"""Quantities of a training, with colours for training and validation pixels."""
-
-
-def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") -> Figure:
+def draw_training(rows: Iterable[Row], title: str = "Training") -> Figure:
     """Draw loss and accuracy on training and validation pixels against the epoch.
 
     Parameters
@@ -132,69 +112,53 @@ def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") ->
         ``validation_loss`` and ``validation_accuracy``; a line is drawn per ``model``,
         ``split`` and ``seed``.
     """
-    runs: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
+    runs: dict[tuple[str, ...], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: float(row["epoch"])):
         key = tuple(str(row.get(name, "")) for name in ("split", "model", "seed"))
         runs.setdefault(key, []).append(row)
     splits = sorted({split for split, *_ in runs}, key=lambda name: (name != "main", name))
-    figure = new_figure(1080, 400)
-    for position, (what, colors) in enumerate(_TRAINING.items()):
-        axes = figure.add_axes((0.075 + 0.49 * position, 0.15, 0.415, 0.67))
+    styles = {split: _STYLES[index % len(_STYLES)] for index, split in enumerate(splits)}
+    many = len(runs) > len(splits)
+    look: dict[str, Any] = {
+        "linewidth": 1.0 if many else 1.8,
+        "alpha": 0.55 if many else 1.0,
+    }
+    figure = canvas.new_figure(1080, 400)
+    for index, (what, colors) in enumerate(_TRAINING.items()):
+        axes = figure.add_axes((0.075 + 0.49 * index, 0.15, 0.415, 0.67))
+        canvas.style_axes(axes, across="epoch", up=what)
         for name, color in zip((what, f"validation_{what}"), colors, strict=True):
             for (split, *_), run in runs.items():
-                style = _STYLES[splits.index(split) % len(_STYLES)]
-                many = len(runs) > len(splits)
-                _draw_run(axes, run, name, color=color, style=style, many=many)
-        style_axes(axes, across="epoch", up=what)
+                points = [
+                    (row["epoch"], row[name]) for row in run if row.get(name) is not None
+                ]
+                marker = "o" if len(points) < 3 else None
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=color, marker=marker,
+                              linestyle=styles[split], **look)  # fmt: skip
         validated = any(f"validation_{what}" in row for run in runs.values() for row in run)
-        _name_lines(axes, splits, colors if validated else colors[:1])
-    write_title(figure, title)
+        _explain_lines(axes, styles, colors if validated else ())
+    canvas.write_title(figure, title)
     return figure
 
 
-def _draw_run(
-    axes: Axes,
-    run: list[Mapping[str, Any]],
-    what: str,
-    *,
-    color: str,
-    style: LineStyleType,
-    many: bool,
+def _explain_lines(
+    axes: Axes, styles: Mapping[str, LineStyleType], colors: Sequence[str]
 ) -> None:
-    ordered = sorted(run, key=lambda row: float(row["epoch"]))
-    points = [(row["epoch"], row[what]) for row in ordered if row.get(what) is not None]
-    if points:
-        across, up = zip(*points, strict=True)
-        axes.plot(
-            across,
-            up,
-            color=color,
-            linestyle=style,
-            linewidth=1.0 if many else 1.8,
-            alpha=0.55 if many else 1.0,
-            marker="o" if len(points) < 3 else None,
-        )
-
-
-def _name_lines(axes: Axes, splits: Sequence[str], colors: Sequence[str]) -> None:
     """Explain the colours of the pixels and the line styles of the splits."""
-    names: dict[str, Line2D] = {}
-    if len(colors) > 1:
-        for pixels, color in zip(("training", "validation"), colors, strict=True):
-            names[pixels] = Line2D([], [], color=color)
-    if len(splits) > 1:
-        for index, split in enumerate(splits):
-            style = _STYLES[index % len(_STYLES)]
-            names[f"{shorten(split, 24)} split"] = Line2D(
-                [], [], color=INK, linestyle=style
-            )
-    if not names:
-        return
-    legend = axes.legend(names.values(), names, frameon=False, fontsize=9)
-    disable_math(legend.get_texts())
+    names = {
+        pixels: Line2D([], [], color=color)
+        for pixels, color in zip(("training", "validation"), colors, strict=False)
+    }
+    for split, style in styles.items() if len(styles) > 1 else ():
+        names[f"{canvas.shorten(split, 24)} split"] = Line2D(
+            [], [], color=canvas.INK, linestyle=style
+        )
+    if names:
+        axes.legend(names.values(), names, frameon=False, fontsize=9)
 
 
-def draw_curve(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
+def draw_curve(rows: Sequence[Row], *, title: str) -> Figure:
     """Draw the overall accuracy against the training fraction, one line per model.
 
     Parameters
@@ -205,28 +169,33 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
         ``spread`` (standard deviation over the seeds).
     title : name of the scene
     """
-    figure = new_figure(1080, 540)
+    figure = canvas.new_figure(1080, 540)
     axes = figure.add_axes((0.075, 0.13, 0.7, 0.69))
     shares = all(row["train"] < 1 for row in rows)
     across = "training share of the labelled pixels in %" if shares else "training pixels"
-    style_axes(axes, across=across, up="overall accuracy in %")
+    canvas.style_axes(axes, across=across, up="overall accuracy in %")
     unit = 100 if shares else 1
-    known = sorted(
-        (row for row in rows if row["overall_accuracy"] is not None),
-        key=lambda row: float(row["train"]),
-    )
-    for place, model in enumerate(dict.fromkeys(row["model"] for row in rows)):
-        own = [row for row in known if row["model"] == model]
+    drawn = [row for row in rows if row["overall_accuracy"] is not None]
+    drawn.sort(key=lambda row: float(row["train"]))
+    for index, model in enumerate(_distinct(rows, "model")):
+        own = [row for row in drawn if row["model"] == model]
         points = [(unit * row["train"], 100 * row["overall_accuracy"]) for row in own]
-        draw_series(axes, place, points, [*map(_reach, own)], label=shorten(model, 24))
+        canvas.draw_series(
+            axes, index, points, [*map(_reach, own)], label=canvas.shorten(model, 24)
+        )
     if rows:
         axes.set_xticks(sorted({unit * row["train"] for row in rows}))
-        add_side_legend(axes)
-    write_title(figure, f"Learning curve: {title}", _describe_whiskers(rows))
+        canvas.add_side_legend(axes)
+    whiskers = "One seed per point."
+    if any(row.get("interval") for row in rows):
+        whiskers = "Whiskers: 95 % intervals."
+    elif any(row.get("spread") for row in rows):
+        whiskers = "Whiskers: standard deviation over the seeds."
+    canvas.write_title(figure, f"Learning curve: {title}", whiskers)
     return figure
 
 
-def _reach(row: Mapping[str, Any]) -> tuple[float, float]:
+def _reach(row: Row) -> tuple[float, float]:
     """Return the lengths of the whiskers of a point, down and up, in points."""
     middle = row["overall_accuracy"]
     if row.get("interval"):
@@ -236,10 +205,64 @@ def _reach(row: Mapping[str, Any]) -> tuple[float, float]:
     return spread, spread
 
 
-def _describe_whiskers(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the whiskers show."""
-    if any(row.get("interval") for row in rows):
-        return "Whiskers: 95 % intervals."
-    if any(row.get("spread") for row in rows):
-        return "Whiskers: standard deviation over the seeds."
-    return "One seed per point."
+def draw_abstention(calibration: Row, title: str) -> Figure:
+    """Draw the accuracy of the most confident pixels against the fraction of pixels kept.
+
+    Parameters
+    ----------
+    calibration : a ``calibration`` of ``metrics.json``
+    title : str
+        Name of the model, with "simulated" if the scene is.
+    """
+    kept, right = (
+        np.array([row[name] for row in calibration["abstention"]], dtype=np.float64)
+        for name in ("kept", "accuracy")
+    )
+    figure = canvas.new_figure(620, 440)
+    axes = figure.add_axes((0.12, 0.13, 0.83, 0.66))
+    axes.plot(kept, right, color="#0072b2", lw=2, marker="o", ms=4)
+    axes.axhline(right[-1], color=canvas.INK, lw=1, ls="--")
+    across = "fraction of the pixels kept, the most confident first"
+    canvas.style_axes(axes, across=across, up="accuracy")
+    axes.set(xlim=(0, 1.02), ylim=(max(0.0, min(right) - 0.1), 1.02))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    half = 100 * float(np.interp(0.5, kept, right))
+    caption = (
+        f"all pixels: {100 * right[-1]:.1f} % right; the most confident half: {half:.1f} %"
+    )
+    canvas.write_title(figure, f"{title}: abstention", caption)
+    return figure
+
+
+def draw_scaling(rows: Sequence[Row], *, title: str) -> Figure:
+    """Draw the speed-up of a search against the number of workers.
+
+    Parameters
+    ----------
+    rows : a row for each model, part (``cells``: best or all) and number of ``workers``,
+        with its ``speed_up``
+    title : name of the experiment
+    """
+    figure = canvas.new_figure(1080, 540)
+    axes = figure.add_axes((0.075, 0.13, 0.66, 0.69))
+    canvas.style_axes(axes, across="workers", up="speed-up")
+    lines: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in rows:
+        points = lines.setdefault((row["model"], row["cells"]), [])
+        points.append((row["workers"], row["speed_up"]))
+    counts = sorted({row["workers"] for row in rows})
+    axes.plot(
+        counts, counts, color=canvas.MUTED, linestyle="--", linewidth=1.2, label="ideal"
+    )
+    for index, ((model, cells), points) in enumerate(lines.items()):
+        label = f"{canvas.shorten(model, 18)}, {'best cell' if cells == 'best' else 'all cells'}"
+        canvas.draw_series(axes, index, points, label=label)
+    axes.set_xticks(counts)
+    canvas.add_side_legend(axes)
+    canvas.write_title(
+        figure,
+        f"Speed-up of the grid search: {title}",
+        "Processor seconds of one worker divided by the wall seconds of several.",
+    )
+    return figure

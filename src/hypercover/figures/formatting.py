@@ -180,9 +180,8 @@ def suggest_wider_grid(table: Table) -> list[str]:
         *_direction_beyond("C", table["C"], across, best["column"]),
         *_direction_beyond("gamma", table["gamma"], down, best["row"]),
     ]
-    if not ways:
-        return []
-    return [f"The best cell is on the edge of the grid; try {' and '.join(ways)}."]
+    tip = f"The best cell is on the edge of the grid; try {' and '.join(ways)}."
+    return [tip] if ways else []
 
 
 def _direction_beyond(
@@ -262,13 +261,11 @@ def describe_speed(table: Table) -> str:
     'serial sum 1.00 s, wall time 4.00 s, too small to gain from more cores'
     """
     serial, wall = _time(table["serial_seconds"]), _time(table["wall_seconds"])
-    text = f"serial sum {serial}, wall time {wall}"
     speed = table["speed_up"]
-    if speed is None:
-        return text
-    if speed < _MIN_SPEED_UP:
-        return f"{text}, too small to gain from more cores"
-    return f"{text}, speed-up {speed:.1f}"
+    gain = "" if speed is None else f", speed-up {speed:.1f}"
+    if speed is not None and speed < _MIN_SPEED_UP:
+        gain = ", too small to gain from more cores"
+    return f"serial sum {serial}, wall time {wall}{gain}"
 
 
 def _time(seconds: float) -> str:
@@ -281,28 +278,23 @@ def describe_accuracy_drop(tables: Sequence[Table]) -> list[str]:
     The accuracy of the random winner under guarded folds is included if the grids are
     the same.
     """
-    sentences = []
-    for table in tables:
-        free = next((each for each in tables if _is_free(each, table["model"])), None)
-        if (
-            table["kind"] == "random"
-            or free is None
-            or not (table["best"] and free["best"])
-        ):
-            continue
-        fall = 100 * (free["best"]["accuracy"] - table["best"]["accuracy"])
-        way = "falls" if fall >= 0 else "rises"
-        text = (
-            f"{table['model']}: from random folds to {table['kind']} the best cell {way} by "
-            f"{abs(fall):.1f} points, from {100 * free['best']['accuracy']:.2f} to "
-            f"{100 * table['best']['accuracy']:.2f} %"
-        )
-        sentences.append(f"{text}{_winner_elsewhere(free, table)}.")
-    return sentences
+    free = {table["model"]: table for table in tables[::-1] if table["kind"] == "random"}
+    return [
+        _accuracy_drop(free[table["model"]], table)
+        for table in tables
+        if table["kind"] != "random" and table["model"] in free
+        if table["best"] and free[table["model"]]["best"]
+    ]
 
 
-def _is_free(table: Table, model: str) -> bool:
-    return bool(table["kind"] == "random" and table["model"] == model)
+def _accuracy_drop(free: Table, guarded: Table) -> str:
+    before, after = free["best"]["accuracy"], guarded["best"]["accuracy"]
+    way = "falls" if before >= after else "rises"
+    return (
+        f"{guarded['model']}: from random folds to {guarded['kind']} the best cell {way} by "
+        f"{abs(100 * (before - after)):.1f} points, from {100 * before:.2f} to "
+        f"{100 * after:.2f} %{_winner_elsewhere(free, guarded)}."
+    )
 
 
 def _winner_elsewhere(free: Table, guarded: Table) -> str:
@@ -312,10 +304,12 @@ def _winner_elsewhere(free: Table, guarded: Table) -> str:
         return "; it is the same cell"
     if (len(free["gamma"]), free["C"]) != (len(guarded["gamma"]), guarded["C"]):
         return ""
-    worth = guarded["accuracy"][row][column]
-    if worth is None:
-        return ""
-    return f"; the best cell of random folds has {100 * worth:.2f} % there"
+    share = guarded["accuracy"][row][column]
+    return (
+        ""
+        if share is None
+        else f"; the best cell of random folds has {100 * share:.2f} % there"
+    )
 
 
 def best_cell_options(table: Table) -> str:

@@ -16,9 +16,12 @@ from hypercover.types import Codes, Floats, Indices, Ints, Mask
 
 _MAX_REGIONS = 5_000_000
 """More regions are noise that no GIS can draw."""
-
 _STRIP_PIXELS = 2**17
 """Pixels in a strip whose outlines are held in memory at the same time."""
+_STRIP = 512
+"""Rows that the majority filter handles at once."""
+_MAX_ROUNDS = 20
+"""Repetitions of the sieve; each leaves fewer regions."""
 
 
 class Outlines(NamedTuple):
@@ -132,13 +135,6 @@ class Regions(NamedTuple):
         return Outlines(placed, np.array(codes, np.int64))
 
 
-_STRIP = 512
-"""Rows that the majority filter handles at once."""
-
-_MAX_ROUNDS = 20
-"""Repetitions of the sieve; each leaves fewer regions."""
-
-
 @dataclass(frozen=True)
 class Cleaning:
     """Filters applied to a class map after prediction."""
@@ -156,15 +152,14 @@ class Cleaning:
         CallError
             If the side is not odd or the size is below 1.
         """
-        if self.majority < 1 or self.majority % 2 == 0 or self.majority > 99:
+        if self.majority not in range(1, 100, 2):
             raise CallError(
                 "The side of the majority filter must be an odd number of pixels up to 99, "
                 f"got {self.majority}; 3 is usual."
             )
         if self.sieve < 1:
             raise CallError(
-                f"The sieve must name at least 1 pixel, got {self.sieve}; regions with fewer "
-                "pixels are merged."
+                f"The sieve must name at least 1 pixel, got {self.sieve}; smaller regions merge."
             )
 
     def __bool__(self) -> bool:
@@ -191,39 +186,25 @@ def majority_filter(labels: Codes, side: int) -> Codes:
     """
     half, cleaned = side // 2, labels.copy()
     for top in range(0, labels.shape[0], _STRIP):
-        last = min(top + _STRIP, labels.shape[0])
-        first = max(top - half, 0)
-        around = labels[first : last + half]
-        inner = slice(top - first, last - first)
-        cleaned[top:last] = _majority_of_strip(around, half)[inner]
+        first, last = max(top - half, 0), min(top + _STRIP, labels.shape[0])
+        strip = _majority_of_strip(labels[first : last + half], side)
+        cleaned[top:last] = strip[top - first : last - first]
     return cleaned
 
 
-def _majority_of_strip(labels: Codes, half: int) -> Codes:
+def _majority_of_strip(labels: Codes, side: int) -> Codes:
+    from scipy.ndimage import uniform_filter
+
     own, most = (np.zeros(labels.shape, np.int32) for _ in range(2))
     winner = np.zeros_like(labels)
     for code in np.unique(labels[labels > 0]):
         here = labels == code
-        votes = _square_sums(here, half)
+        shares = uniform_filter(here.astype(np.float64), side, mode="constant")
+        votes = np.rint(shares * side**2).astype(np.int32)
         own[here] = votes[here]
         ahead = votes > most
         winner[ahead], most[ahead] = code, votes[ahead]
-    changed = (most > own) & (labels > 0)
-    return np.where(changed, winner, labels)
-
-
-def _square_sums(flags: Mask, half: int) -> npt.NDArray[np.int32]:
-    """Count the true pixels in the square around each pixel."""
-    counts = flags.astype(np.int32)
-    for axis in (0, 1):
-        size = counts.shape[axis]
-        sums = np.concatenate(
-            [np.zeros_like(counts.take([0], axis)), counts.cumsum(axis)], axis
-        )
-        at = np.arange(size)
-        ends = np.minimum(at + half + 1, size), np.maximum(at - half, 0)
-        counts = np.asarray(sums.take(ends[0], axis) - sums.take(ends[1], axis), np.int32)
-    return counts
+    return np.where((most > own) & (labels > 0), winner, labels)
 
 
 def sieve(labels: Codes, pixels: int) -> Codes:
@@ -237,23 +218,18 @@ def sieve(labels: Codes, pixels: int) -> Codes:
     >>> int(sieve(specks, 3).max()), int(sieve(specks, 2).max())
     (1, 2)
     """
-    # GDAL refuses a threshold as large as the map.
-    for cleaned in _sieve_repeatedly(labels, min(pixels, labels.size - 1)):
-        if (cleaned == labels).all():
-            return cleaned
-        labels = cleaned
-    return labels
-
-
-def _sieve_repeatedly(labels: Codes, pixels: int) -> Iterator[Codes]:
-    """Yield ever more sieved maps: merged regions may become large enough to absorb others."""
     from rasterio.features import sieve as gdal_sieve
 
+    # GDAL refuses a threshold as large as the map.
+    pixels = min(pixels, labels.size - 1)
+    # Merged regions may become large enough to absorb others.
     for _ in range(_MAX_ROUNDS if pixels > 1 else 0):
-        labels = np.where(
-            labels > 0, gdal_sieve(labels, pixels, mask=labels > 0), 0
-        ).astype(labels.dtype)
-        yield labels
+        sieved = gdal_sieve(labels, pixels, mask=labels > 0)
+        cleaned = np.where(labels > 0, sieved, 0).astype(labels.dtype)
+        if (cleaned == labels).all():
+            break
+        labels = cleaned
+    return labels
 
 
 def sieve_area(
@@ -296,9 +272,10 @@ def sieve_area(
         into = _largest_neighbours(regions.numbers, sizes)
         merged = np.where(small & (into > 0), regions.codes[into], regions.codes)
         # Of two small neighbours that would swap classes, only the smaller one changes.
-        swaps = small & small[into] & (into[into] == np.arange(len(into)))
-        stays = swaps & (sizes >= sizes[into])
-        stays &= ~((sizes == sizes[into]) & (np.arange(len(into)) > into))
+        number = np.arange(len(into))
+        swaps = small & small[into] & (into[into] == number)
+        larger = (sizes > sizes[into]) | ((sizes == sizes[into]) & (number <= into))
+        stays = swaps & larger
         merged = np.where(stays, regions.codes, merged).astype(labels.dtype)
         if (merged == regions.codes).all():
             return labels, regions, sizes
@@ -307,16 +284,11 @@ def sieve_area(
 
 def _largest_neighbours(numbers: npt.NDArray[np.int32], sizes: Floats) -> Indices:
     """Return the largest neighbour of each region across an edge; 0 without one."""
-    pairs = [
-        np.stack([one[apart], other[apart]])
-        for one, other in (
-            (numbers[1:], numbers[:-1]),
-            (numbers[:, 1:], numbers[:, :-1]),
-        )
-        for apart in [(one != other) & (one > 0) & (other > 0)]
-    ]
-    first, second = np.concatenate(pairs, axis=1)
-    first, second = np.concatenate([first, second]), np.concatenate([second, first])
+    pairs = []
+    for below, above in ((numbers[1:], numbers[:-1]), (numbers[:, 1:], numbers[:, :-1])):
+        apart = (below != above) & (below > 0) & (above > 0)
+        pairs.append(np.stack([below[apart], above[apart]]))
+    first, second = np.concatenate([*pairs, *(pair[::-1] for pair in pairs)], axis=1)
     order = np.argsort(sizes[second], kind="stable")
     largest = np.zeros(len(sizes), np.intp)
     # The last assignment to an index wins: that of the largest neighbour.

@@ -14,12 +14,13 @@ from hypercover.gis.style import category_style
 from hypercover.scene.class_map import ClassMap
 from hypercover.scene.grid import ground_coordinates, has_equal_pixels
 from hypercover.scene.io.gdal import offline_pyogrio
-from hypercover.scene.legend import Legend
-from hypercover.types import Array, Codes, Ints, Mask, Progress
+from hypercover.types import Array, Mask, Progress
 
 Part = tuple[npt.NDArray[np.object_], dict[str, Array]]
 """Shapes, and their attributes by name."""
 
+DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
+"""Formats by the suffix of the file."""
 _CRS84 = "urn:ogc:def:crs:OGC:1.3:CRS84"
 """EPSG:4326 with longitude first, as in GeoJSON."""
 
@@ -35,30 +36,22 @@ def write_geojson(path: Path, crs: str, parts: Iterable[Part]) -> None:
     """
     import shapely
 
-    system = {"type": "name", "properties": {"name": _urn(crs)}}
+    authority, code = crs.split(":")
+    urn = f"urn:ogc:def:crs:{authority}::{code}" if crs != "EPSG:4326" else _CRS84
+    system = {"type": "name", "properties": {"name": urn}}
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write('{"type": "FeatureCollection",\n"crs": ' + json.dumps(system))
         file.write(',\n"features": [')
         separator = "\n"
         for shapes, attributes in parts:
-            columns = [column.tolist() for column in attributes.values()]
-            rows = zip(*columns, strict=True)
+            rows = zip(*(column.tolist() for column in attributes.values()), strict=True)
             for text, row in zip(shapely.to_geojson(shapes), rows, strict=True):
-                values = dict(zip(attributes, row, strict=True))
-                properties = json.dumps(values, ensure_ascii=False)
+                named = dict(zip(attributes, row, strict=True))
+                properties = json.dumps(named, ensure_ascii=False)
                 file.write(f'{separator}{{"type": "Feature", "properties": {properties}, ')
                 file.write(f'"geometry": {text}}}')
                 separator = ",\n"
         file.write("\n]}\n")
-
-
-def _urn(crs: str) -> str:
-    authority, code = crs.split(":")
-    return _CRS84 if crs == "EPSG:4326" else f"urn:ogc:def:crs:{authority}::{code}"
-
-
-DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
-"""Formats by the suffix of the file."""
 
 
 def write_polygons(
@@ -114,13 +107,26 @@ def write_polygons(
         )
     crs = _crs_code(class_map.grid.crs, driver)
     regions, chosen, summary = _merge_small_regions(class_map, minimum_area)
-    if not chosen.any():
+    total = int(np.count_nonzero(chosen))
+    if not total:
         raise LabelError(
             "The map holds no region of that size; give a smaller minimum area."
         )
-    total = int(np.count_nonzero(chosen))
-    parts = regions.outlines(class_map.grid.transform, chosen)
-    _write(target, driver, _with_progress(parts, total, progress), class_map, crs)
+
+    def parts() -> Iterator[Part]:
+        done = 0
+        for part in regions.outlines(class_map.grid.transform, chosen):
+            if len(part.shapes):
+                yield part.shapes, _columns(part, class_map)
+            done += len(part.shapes)
+            if progress is not None:
+                progress(done, total)
+
+    with atomic(target) as draft:
+        if driver == "GeoJSON":
+            write_geojson(draft, str(crs), parts())
+        else:
+            _write_geopackage(draft, target, crs, parts())
     write_text(target.with_suffix(".qml"), category_style(class_map.legend))
     return total, summary
 
@@ -134,59 +140,30 @@ def _merge_small_regions(
             f"The minimum area must be 0 or more hectares, got {minimum_area:g}; leave it "
             "out for all regions."
         )
-    codes, areas = class_map.codes, class_map.pixel_areas
-    if minimum_area == 0:
-        regions = Regions.of(codes)
-        return regions, regions.pixels > 0, ""
-    if areas is None:
+    codes, areas, unit = class_map.codes, class_map.pixel_areas, 1
+    if minimum_area and areas is None:
         raise LabelError(
             "The minimum area is in hectares, and the map has no coordinate system to "
             "compute the size of its pixels; give --sieve with pixels."
         )
-    if areas.size > 1:
+    if minimum_area and areas is not None and areas.size > 1:
         codes, regions, sizes = sieve_area(codes, minimum_area, areas)
-        chosen = sizes >= minimum_area * (1 - 1e-9)
-        least = f"of less than {minimum_area:g} ha"
-        return regions, chosen, _summary(class_map, codes, regions, chosen, least)
-    unit = max(1, int(np.ceil(minimum_area / float(areas[0, 0]) - 1e-9)))
-    codes = sieve(codes, unit) if unit > 1 else codes
-    regions = Regions.of(codes)
-    chosen = regions.pixels >= unit
-    if unit == 1:
-        return regions, chosen, ""
-    least = f"of fewer than {unit}"
-    return regions, chosen, _summary(class_map, codes, regions, chosen, least)
-
-
-def _summary(
-    class_map: ClassMap,
-    codes: Codes,
-    regions: Regions,
-    chosen: Mask,
-    least: str,
-) -> str:
-    """Describe what a minimum area changed."""
+        chosen, least = sizes >= minimum_area * (1 - 1e-9), f"less than {minimum_area:g} ha"
+    else:
+        if minimum_area and areas is not None:
+            unit = max(1, int(np.ceil(minimum_area / float(areas[0, 0]) - 1e-9)))
+        codes = sieve(codes, unit)
+        regions = Regions.of(codes)
+        chosen, least = regions.pixels >= unit, f"fewer than {unit}"
+        if unit == 1:
+            return regions, chosen, ""
     changed = int(np.count_nonzero(codes != class_map.codes))
-    text = f"{counted(changed, 'pixel')} changed class in regions {least}."
+    text = f"{counted(changed, 'pixel')} changed class in regions of {least}."
     isolated = regions.pixels[(regions.pixels > 0) & ~chosen]
-    if not len(isolated):
-        return text
-    left = (
-        f"{counted(len(isolated), 'region')} with {counted(int(isolated.sum()), 'pixel')}"
-    )
-    return f"{text} Left out for lack of a neighbour: {left}."
-
-
-def _with_progress(
-    parts: Iterable[Outlines], total: int, progress: Progress | None
-) -> Iterator[Outlines]:
-    """Yield outlines and report the number so far."""
-    done = 0
-    for part in parts:
-        yield part
-        done += len(part.shapes)
-        if progress is not None:
-            progress(done, total)
+    if len(isolated):
+        pixels = counted(int(isolated.sum()), "pixel")
+        text += f" Left out for lack of a neighbour: {counted(len(isolated), 'region')} with {pixels}."
+    return regions, chosen, text
 
 
 def _crs_code(wkt: str | None, driver: str) -> str | None:
@@ -200,24 +177,6 @@ def _crs_code(wkt: str | None, driver: str) -> str | None:
             "metres would be read as degrees; write GeoPackage (.gpkg)."
         )
     return ":".join(code) if code else wkt
-
-
-def _write(
-    target: Path,
-    driver: str,
-    parts: Iterable[Outlines],
-    class_map: ClassMap,
-    crs: str | None,
-) -> None:
-    """Write the shapes batch by batch; the file appears when it is complete."""
-    batches = (
-        (part.shapes, _columns(part, class_map)) for part in parts if len(part.shapes)
-    )
-    with atomic(target) as draft:
-        if driver == "GeoJSON":
-            write_geojson(draft, str(crs), batches)
-        else:
-            _write_geopackage(draft, target, crs, batches)
 
 
 def _write_geopackage(
@@ -251,17 +210,13 @@ def _columns(part: Outlines, class_map: ClassMap) -> dict[str, Array]:
     """Return the attributes of some shapes; area in the map's unit, or m² for degrees."""
     import shapely
 
-    legend, crs, measured = class_map.legend, class_map.grid.crs, part.shapes
+    crs, measured = class_map.grid.crs, part.shapes
     if crs is not None and not has_equal_pixels(crs):
         measured = shapely.transform(measured, ground_coordinates(crs))
+    entries = [class_map.legend[code] for code in part.codes.tolist()]
     return {
         "class_id": part.codes,
-        "class_name": _texts(legend, part.codes, "name"),
-        "color": _texts(legend, part.codes, "color"),
+        "class_name": np.array([str(entry.name) for entry in entries], dtype=object),
+        "color": np.array([str(entry.color) for entry in entries], dtype=object),
         "area": shapely.area(measured),
     }
-
-
-def _texts(legend: Legend, values: Ints, what: str) -> Array:
-    known = {land.code: str(getattr(land, what)) for land in legend}
-    return np.array([known[int(value)] for value in values], dtype=object)

@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from hypercover.errors import CallError
 from hypercover.files import write_text
-from hypercover.gis.class_map_files import media_type
+from hypercover.gis.map_writing import media_type
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.metadata import Origin, origin_label
@@ -22,21 +22,24 @@ _EARLIEST = 1900
 """Acquisition times before this year are taken as placeholders."""
 
 
-def stac_item(
-    file: str | Path,
-    when: str,
-    *,
-    legend: Legend,
-    grid: Grid,
-    origin: Origin | None = None,
-    made_by: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+class MapFacts(TypedDict):
+    """What an item says about a class map besides its file and time."""
+
+    legend: Legend
+    grid: Grid
+    origin: NotRequired[Origin]
+    """Whether the image was simulated or a stand-in."""
+    made_by: NotRequired[Mapping[str, Any]]
+    """How the map was made, as plain values: stored as properties ``hypercover:…``."""
+
+
+def stac_item(file: str | Path, when: str, **facts: Unpack[MapFacts]) -> dict[str, Any]:
     """Describe a class map as an item of a SpatioTemporal Asset Catalog (STAC 1.1).
 
     Classes are listed in ``classification:classes`` with value, name, title and colour,
     0 as no data; footprint and bounding box are in WGS 84, if the map is georeferenced.
     The media type says cloud-optimised if the file is
-    (:func:`~hypercover.gis.class_map_files.is_cog`).
+    (:func:`~hypercover.gis.map_writing.is_cog`).
 
     Parameters
     ----------
@@ -44,27 +47,23 @@ def stac_item(
         The map; the item must be in the same folder.
     when : str
         Date or time the image was taken, such as ``1992-06-12``.
-    legend : Legend
-    grid : Grid
-    origin : Origin, optional
-        Whether the image was simulated or a stand-in.
-    made_by : mapping, optional
-        How the map was made, as plain values: stored as properties ``hypercover:…``.
+    **facts : MapFacts
+        Legend and grid; origin and method where they are known.
 
     Raises
     ------
     CallError
         If the date cannot be parsed.
     """
-    path = Path(file)
+    path, grid = Path(file), facts["grid"]
     properties: dict[str, Any] = {
-        **{f"hypercover:{key}": value for key, value in (made_by or {}).items()},
+        **{f"hypercover:{key}": value for key, value in facts.get("made_by", {}).items()},
         "datetime": _utc_time(when),
         "title": path.stem,
         "proj:shape": list(grid.shape),
         "proj:transform": [*grid.transform],
     }
-    if made_from := origin_label(origin or {}):
+    if made_from := origin_label(facts.get("origin", {})):
         properties["description"] = f"Made from a {made_from}."
     if grid.crs:
         properties |= _projection(grid.crs)
@@ -73,9 +72,9 @@ def stac_item(
         "href": f"./{path.name}",
         **({"type": kind} if kind else {}),
         "roles": ["data"],
-        "classification:classes": [_NO_DATA, *map(_class, legend)],
+        "classification:classes": [_NO_DATA, *map(_class, facts["legend"])],
     }
-    item: dict[str, Any] = {
+    return {
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": _EXTENSIONS,
@@ -84,8 +83,8 @@ def stac_item(
         "properties": properties,
         "links": [],
         "assets": {"classes": asset},
+        **_footprint(grid),
     }
-    return item | _footprint(grid)
 
 
 _NO_DATA = {"value": 0, "name": "no_data", "title": "no data", "nodata": True}
@@ -102,29 +101,14 @@ def stac_item_path(file: Path) -> Path:
     return file.with_suffix(".stac.json")
 
 
-def write_stac_item(
-    path: Path,
-    file: Path,
-    when: str,
-    *,
-    legend: Legend,
-    grid: Grid,
-    origin: Origin | None = None,
-    made_by: Mapping[str, Any] | None = None,
-) -> None:
+def write_stac_item(path: Path, file: Path, when: str, **facts: Unpack[MapFacts]) -> None:
     """Write the item of a class map."""
-    item = stac_item(file, when, legend=legend, grid=grid, origin=origin, made_by=made_by)
-    write_text(path, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(stac_item(file, when, **facts), indent=2, ensure_ascii=False)
+    write_text(path, text + "\n")
 
 
 def write_stac_item_of_map(
-    file: Path,
-    header: Mapping[str, str],
-    *,
-    legend: Legend,
-    grid: Grid,
-    origin: Origin,
-    made_by: Mapping[str, Any] | None = None,
+    file: Path, header: Mapping[str, str], **facts: Unpack[MapFacts]
 ) -> Path | None:
     """Write the item of a class map next to it, if the image header has a time.
 
@@ -135,9 +119,7 @@ def write_stac_item_of_map(
     if when is None:
         path.unlink(missing_ok=True)
         return None
-    write_stac_item(
-        path, file, when, legend=legend, grid=grid, origin=origin, made_by=made_by
-    )
+    write_stac_item(path, file, when, **facts)
     return path
 
 
@@ -151,15 +133,11 @@ def _acquisition_time(header: Mapping[str, str]) -> str | None:
     return text if _EARLIEST <= moment.year <= datetime.now(UTC).year + 1 else None
 
 
-def _class(land: LandClass) -> dict[str, Any]:
+def _class(entry: LandClass) -> dict[str, Any]:
     """Describe a class; STAC allows letters, digits, - and _ in a name."""
-    name = re.sub(r"[^0-9A-Za-z_-]+", "_", land.name).strip("_") or f"class_{land.code}"
-    return {
-        "value": land.code,
-        "name": name,
-        "title": land.name,
-        "color_hint": land.color.removeprefix("#").upper(),
-    }
+    name = re.sub(r"[^0-9A-Za-z_-]+", "_", entry.name).strip("_") or f"class_{entry.code}"
+    color = entry.color.removeprefix("#").upper()
+    return {"value": entry.code, "name": name, "title": entry.name, "color_hint": color}
 
 
 def _utc_time(when: str) -> str:
@@ -170,8 +148,8 @@ def _utc_time(when: str) -> str:
             f"The date of the image must be written as 1992-06-12, got {when!r}; give it with "
             "--datetime."
         ) from error
-    known = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    return known.strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _projection(wkt: str) -> dict[str, Any]:

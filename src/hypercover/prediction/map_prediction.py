@@ -16,13 +16,13 @@ from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.blockwise import BorderLevels
 from hypercover.features.feature import subprogress
 from hypercover.files import check_writable, modified_ns, remove_abandoned_drafts
-from hypercover.gis.class_map_files import (
+from hypercover.gis.cleaning import Cleaning
+from hypercover.gis.map_writing import (
     class_map_writer,
     complete_legend,
     fraction_writer,
     write_class_map,
 )
-from hypercover.gis.cleaning import Cleaning
 from hypercover.gis.stac import write_stac_item_of_map
 from hypercover.gis.style import sidecar_paths
 from hypercover.jobs.executor import Executor

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.figures.composites import Composite, choose_composites
+from hypercover.figures.map_figures import Composite, choose_composites
 from hypercover.figures.spectra import order_bands
-from hypercover.gis.agreement import TRAINING_PART
+from hypercover.gis.map_writing import TRAINING_PART
 from hypercover.prediction.map_view import read_view_arrays, view_step
 from hypercover.scene.io.numpy_files import save_arrays
 from hypercover.scene.scene import Scene, stretched

@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from hypercover.evaluation.run_metrics import LegendRow
-from hypercover.gis.agreement import CHECK_LEGEND, class_check
+from hypercover.gis.map_writing import CHECK_LEGEND, class_check
 from hypercover.prediction.map_view import ModelView
 from hypercover.report.scene_view import (
     LEVELS,
@@ -25,7 +25,7 @@ from hypercover.report.scene_view import (
     describe_subsampling,
 )
 from hypercover.splits.split import PART_COLORS, PARTS
-from hypercover.types import Array, Bytes
+from hypercover.types import Array
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +54,6 @@ class MapLayer:
     """The picture (y, x) or (y, x, 3)."""
     legend: str = ""
     """Which legend its codes belong to: land, parts or check."""
-
-
-@dataclass(frozen=True)
-class _Check:
-    """The parts of a split, as the class check takes them."""
-
-    parts: Bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +103,7 @@ class ViewerData:
                 MapLayer(f"confidence-{name}", f"confidence: {name}", "share", sure)
             )
         if "main" in self.scene.parts:
-            parts = _Check(self.scene.parts["main"])
+            parts = self.scene.parts["main"]
             check = model.check
             if check is None:
                 check = class_check(self.scene.labels, model.labels, parts)

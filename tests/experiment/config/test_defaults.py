@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.experiment.config.defaults import default_experiment
+from hypercover.experiment.config.presets import default_experiment
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_defaults_and_paths_relative_to_the_file(folder):
         "auto",
     )
     assert experiment.window == 9
-    assert list(experiment.seeds) == [0]
+    assert list(experiment.draws("main")) == [0]
 
 
 def test_a_path_a_mapping_and_an_experiment_are_the_same_experiment(folder, monkeypatch):

@@ -5,9 +5,7 @@ import pytest
 from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.results.outputs import (
     remove_drafts,
-    remove_stale_maps,
-    remove_stale_models,
-    remove_stale_splits,
+    remove_stale_outputs,
 )
 from hypercover.experiment.results.run_folder import RunFolder
 
@@ -45,14 +43,14 @@ def test_only_maps_of_models_that_were_mapped_are_removed(run, now, left):
     """A file of somebody else's, named like a model with a dash, stays."""
     for name in ("a.tif", "a-check.tif", "a-b.tif"):
         (run.path / "maps" / name).write_text("map")
-    remove_stale_maps(run, experiment(run, "a"), experiment(run, "a", **now))
+    remove_stale_outputs(run, experiment(run, "a"), experiment(run, "a", **now))
     assert maps(run) == left
 
 
 def test_a_model_that_left_takes_its_maps_along(run):
     for name in ("a.tif", "a.qml", "a.tif.aux.xml", "b.tif", "b-confidence.tif"):
         (run.path / "maps" / name).write_text("map")
-    remove_stale_maps(run, experiment(run, "a", "b"), experiment(run, "b"))
+    remove_stale_outputs(run, experiment(run, "a", "b"), experiment(run, "b"))
     assert maps(run) == ["b-confidence.tif", "b.tif"]
 
 
@@ -64,7 +62,7 @@ def test_a_model_that_left_takes_all_along_that_is_its_own(run):
     for name in (*gone, *kept):
         (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         (run.path / name).write_text("")
-    remove_stale_models(run, experiment(run, "a", "b"), experiment(run, "b"))
+    remove_stale_outputs(run, experiment(run, "a", "b"), experiment(run, "b"))
     left = {
         str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()
     }
@@ -85,7 +83,7 @@ def test_splits_that_left_take_along_what_was_tested_on_them(run):
         (run.path / name).write_text("")
     saved = {"saved": {"kind": "saved", "path": "splits/main-2.json"}}
     before = experiment(run, "a", **kfold)
-    remove_stale_splits(run, before, experiment(run, "a", beside=saved))
+    remove_stale_outputs(run, before, experiment(run, "a", beside=saved))
     left = {
         str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()
     }

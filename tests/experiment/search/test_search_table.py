@@ -18,7 +18,9 @@ from hypercover.experiment.search.search_table import (
 
 def cell(C, correct, *, folds=None, seconds=1.0, span=(0.0, 1.0)):
     numbers = tuple(range(len(correct))) if folds is None else folds
-    return Cell(float(C), numbers, tuple(correct), seconds, *span)
+    return Cell(
+        C=C, folds=numbers, correct=correct, seconds=seconds, began=span[0], ended=span[1]
+    )
 
 
 def table(*rows, costs=(1.0, 10.0), counts=(10, 30)):

@@ -11,7 +11,7 @@ import xarray as xr
 from scipy.io import savemat
 
 from hypercover.errors import SceneError
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.map_writing import write_class_map
 from hypercover.scene.datasets import catalog
 from hypercover.scene.datasets.catalog import (
     aviris_bands,

@@ -8,26 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hypercover.experiment.config.schema import (
-    BlocksSpec,
-    ClustersSpec,
-    CNNSpec,
-    Experiment,
-    FieldsSpec,
-    KFoldSpec,
-    LeaveOneOutSpec,
-    MasksSpec,
-    ModelSpec,
-    NoneSpec,
-    PublishedSpec,
-    RandomSpec,
-    SavedSpec,
-    SceneSpec,
-    SklearnSpec,
-    SplitSpec,
-    SVMSpec,
-    WindowsSplitSpec,
-)
+from hypercover.experiment.config import schema
 from hypercover.scene.inputs import file_identity, input_identity
 from hypercover.scene.io.reading import check_usable, label_losses, open_mask, open_scene
 from hypercover.scene.labels import replaced_options
@@ -45,9 +26,12 @@ from hypercover.splits.split import Split
 
 MAX_CUBE_BYTES = 2**30
 """Bytes of the largest cube that is held in memory; others are read in strips."""
+_OPENING = {"variable", "label_variable", "axes", "label_field", "label_layer", "legend",
+            "name", "nodata"}  # fmt: skip
+"""Settings of a scene that opening it takes."""
 
 
-def load_scene(spec: SceneSpec) -> Scene:
+def load_scene(spec: schema.SceneSpec) -> Scene:
     """Open the scene of an experiment, with its bands and classes selected."""
     return _scene(
         spec.model_dump_json(), file_identity(spec.path), file_identity(spec.labels)
@@ -57,19 +41,8 @@ def load_scene(spec: SceneSpec) -> Scene:
 @lru_cache(maxsize=1)
 def _scene(spec_json: str, *_identities: object) -> Scene:
     """Open a scene once for all tasks of a process."""
-    spec = SceneSpec.model_validate_json(spec_json)
-    scene = open_scene(
-        spec.path,
-        spec.labels,
-        variable=spec.variable,
-        label_variable=spec.label_variable,
-        axes=spec.axes,
-        label_field=spec.label_field,
-        label_layer=spec.label_layer,
-        legend=spec.legend,
-        name=spec.name,
-        nodata=spec.nodata,
-    )
+    spec = schema.SceneSpec.model_validate_json(spec_json)
+    scene = open_scene(spec.path, spec.labels, **spec.model_dump(include=_OPENING))
     if spec.crop is not None:
         scene = crop(scene, spec.crop)
     if spec.keep_bands is not None or spec.drop_bands is not None:
@@ -97,135 +70,118 @@ def all_labelled(scene: Scene, *, kind: str, seed: int) -> Split:
     return Split.from_parts(train=labelled, test=nowhere, kind=kind, seed=seed)
 
 
+_NO_PARAMETERS = {"window", "windows", "features", "nwfe"}
+"""Settings of a model that its classifier does not take."""
 _SPLITTERS: dict[type[Any], Any] = {
-    RandomSpec: RandomSplit,
-    BlocksSpec: BlockSplit,
-    FieldsSpec: FieldSplit,
-    ClustersSpec: ClusterSplit,
-    KFoldSpec: KFoldSplit,
-    LeaveOneOutSpec: LeaveOneOutSplit,
-    PublishedSpec: PublishedSplit,
+    schema.RandomSpec: RandomSplit,
+    schema.BlocksSpec: BlockSplit,
+    schema.FieldsSpec: FieldSplit,
+    schema.ClustersSpec: ClusterSplit,
+    schema.KFoldSpec: KFoldSplit,
+    schema.LeaveOneOutSpec: LeaveOneOutSplit,
+    schema.PublishedSpec: PublishedSplit,
 }
 """Splitters with the same settings as their spec."""
 
 
 def build_split(
-    spec: SplitSpec, scene: Scene, *, seed: int, window: int, fold: int = 0
+    spec: schema.SplitSpec, scene: Scene, *, seed: int, window: int, fold: int = 0
 ) -> Split:
     """Make the split of a spec; with folds, the one with number ``fold``."""
-    if isinstance(spec, WindowsSplitSpec):
+    if isinstance(spec, schema.WindowsSplitSpec):
         from hypercover.experiment.window_export import split_of
 
-        return split_of(
-            spec.path, scene, validation=spec.validation, seed=seed, window=window
-        )
-    if isinstance(spec, NoneSpec):
+        share = spec.validation
+        return split_of(spec.path, scene, validation=share, seed=seed, window=window)
+    if isinstance(spec, schema.NoneSpec):
         return all_labelled(scene, kind="none", seed=seed)
     folds = {"fold": fold} if spec.draws > 1 else {}
-    made: Split = _splitter(spec, scene).split(
+    split: Split = _splitter(spec, scene).split(
         scene.usable_labels, seed=seed, window=window, **folds
     )
-    return made
+    return split
 
 
-def _splitter(spec: SplitSpec, scene: Scene) -> Any:
+def _splitter(spec: schema.SplitSpec, scene: Scene) -> Any:
     """Return the splitter that a spec describes."""
-    if isinstance(spec, MasksSpec):
+    if isinstance(spec, schema.MasksSpec):
         return _masks(spec, scene)
-    if isinstance(spec, SavedSpec):
+    if isinstance(spec, schema.SavedSpec):
         return SavedSplit(spec.path, spec.sha256)
     settings = spec.model_dump(exclude={"kind"})
-    if isinstance(spec, LeaveOneOutSpec):
+    if isinstance(spec, schema.LeaveOneOutSpec):
         del settings["validation"]
-    if isinstance(spec, ClustersSpec) and spec.order == "spread":
+    if isinstance(spec, schema.ClustersSpec) and spec.order == "spread":
         settings["values"] = blank_invalid(np.asarray(scene.cube.values), scene.valid)
     return _SPLITTERS[type(spec)](**settings)
 
 
-def _keys_of_mask(part: str) -> dict[str, str]:
-    """Return the keys of a mask split that correspond to the options for labels."""
-    return {
-        " (scene.label_layer)": "",
-        **{
-            f"--label-{one} NAME": f"{part}_{one} of the split"
-            for one in ("layer", "field", "variable")
-        },
-        "--label-": f"{part}_",
-    }
-
-
-def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
+def _masks(spec: schema.MasksSpec, scene: Scene) -> MaskSplit:
     """Read the masks of a spec."""
-    with replaced_options(_keys_of_mask("train")):
-        train, notes = open_mask(
-            spec.train, scene, spec.train_variable, spec.train_field, spec.train_layer
-        )
-    test = None
-    if spec.test is not None:
-        with replaced_options(_keys_of_mask("test")):
-            test, more = open_mask(
-                spec.test, scene, spec.test_variable, spec.test_field, spec.test_layer
+    masks: dict[str, Any] = {"test": None}
+    notes: tuple[str, ...] = ()
+    for part, path in (("train", spec.train), ("test", spec.test)):
+        if path is not None:
+            # Messages about options of labels name the keys of the split.
+            keys = {" (scene.label_layer)": ""}
+            for key in ("layer", "field", "variable"):
+                keys[f"--label-{key} NAME"] = f"{part}_{key} of the split"
+            names = (
+                getattr(spec, f"{part}_{key}") for key in ("variable", "field", "layer")
             )
-        notes += more
-    return MaskSplit(train=train, test=test, validation=spec.validation, notes=notes)
+            with replaced_options({**keys, "--label-": f"{part}_"}):
+                masks[part], more = open_mask(path, scene, *names)
+            notes += more
+    return MaskSplit(**masks, validation=spec.validation, notes=notes)
 
 
-def build_classifier(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
+def build_classifier(spec: schema.ModelSpec, *, seed: int, device: str = "auto") -> Any:
     """Make the untrained classifier of a spec."""
-    if isinstance(spec, SVMSpec):
-        from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+    if isinstance(spec, schema.SklearnSpec):
+        from hypercover.classifiers.sklearn_wrapper import sklearn_classifier
 
-        return SVMClassifier(**_given(spec), **_reduction(spec), random_state=seed)
-    if isinstance(spec, CNNSpec):
+        return sklearn_classifier(spec.estimator, spec.parameters, random_state=seed)
+    # The classifier has defaults for the rest, and what is searched is set after the search.
+    settings = spec.model_dump(exclude={"kind"} | _NO_PARAMETERS, exclude_none=True)
+    settings = {name: value for name, value in settings.items() if value != "search"}
+    if isinstance(spec, schema.CNNSpec):
         from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 
-        return CNNClassifier(**_given(spec), random_state=seed, device=device)
-    from hypercover.classifiers.sklearn_wrapper import sklearn_classifier
-
-    return sklearn_classifier(spec.estimator, spec.parameters, random_state=seed)
-
-
-def trusted_packages(spec: ModelSpec) -> tuple[str, ...]:
-    """Return the package of an estimator, whose types the model of a run may contain."""
-    return (re.split("[.:]", spec.estimator)[0],) if isinstance(spec, SklearnSpec) else ()
-
-
-def _reduction(spec: SVMSpec) -> dict[str, Any]:
-    """Return the transformer of a spec that is fitted on the training pixels, if any."""
-    if spec.nwfe is None:
-        return {}
+        return CNNClassifier(**settings, random_state=seed, device=device)
+    from hypercover.classifiers.svm.svm_classifier import SVMClassifier
     from hypercover.features.nwfe import NWFE
 
-    return {"reduction": NWFE(spec.nwfe)}
+    reduction = None if spec.nwfe is None else NWFE(spec.nwfe)
+    return SVMClassifier(**settings, reduction=reduction, random_state=seed)
 
 
-def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
-    """Return the settings that are given; the classifier has defaults for the rest."""
-    given = spec.model_dump(
-        exclude={"kind", "window", "windows", "features", "nwfe"}, exclude_none=True
+def trusted_packages(spec: schema.ModelSpec) -> tuple[str, ...]:
+    """Return the package of an estimator, whose types the model of a run may contain."""
+    return (
+        (re.split("[.:]", spec.estimator)[0],)
+        if isinstance(spec, schema.SklearnSpec)
+        else ()
     )
-    # A searched parameter is set after the search.
-    return {name: value for name, value in given.items() if value != "search"}
 
 
-def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
+def describe_model(spec: schema.ModelSpec, chain: str | None = None) -> str:
     """Describe a model in a few words.
 
     ``chain`` is the text of its image features, if it has any.
     """
-    seen = "spectra" if chain is None else f"image features {chain}"
-    if isinstance(spec, SVMSpec):
+    inputs = "spectra" if chain is None else f"image features {chain}"
+    if isinstance(spec, schema.SVMSpec):
         reduced = f", reduced to {spec.nwfe} features by NWFE" if spec.nwfe else ""
         searched = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
         tuned = f", {' and '.join(searched)} by cross-validation" if searched else ""
-        return f"RBF SVM on standardised {seen}{reduced}{tuned}"
-    if isinstance(spec, CNNSpec):
-        of = "" if chain is None else f" of the {seen}"
+        return f"RBF SVM on standardised {inputs}{reduced}{tuned}"
+    if isinstance(spec, schema.CNNSpec):
+        of = "" if chain is None else f" of the {inputs}"
         return f"CNN {spec.network!r} on {spec.window} × {spec.window} windows{of}"
-    return f"{spec.estimator} on standardised {seen}"
+    return f"{spec.estimator} on standardised {inputs}"
 
 
-def fingerprint(experiment: Experiment, *parts: Any) -> str:
+def fingerprint(experiment: schema.Experiment, *parts: Any) -> str:
     """Hash the scene and whatever else a task depends on, with files and package versions.
 
     A task is done again if its fingerprint has changed: because of its scene, split, model
@@ -233,14 +189,14 @@ def fingerprint(experiment: Experiment, *parts: Any) -> str:
     """
     files = [experiment.scene.path, experiment.scene.labels, experiment.scene.legend]
     for part in parts:
-        if isinstance(part, MasksSpec):
+        if isinstance(part, schema.MasksSpec):
             files += [part.train, part.test]
-        if isinstance(part, WindowsSplitSpec):
+        if isinstance(part, schema.WindowsSplitSpec):
             files.append(part.path)
-        if isinstance(part, SavedSpec):
+        if isinstance(part, schema.SavedSpec):
             folder, stem = saved_split_path(part.path)
             files += [folder / f"{stem}.json", folder / f"{stem}.tif"]
-        if isinstance(part, CNNSpec):
+        if isinstance(part, schema.CNNSpec):
             files.append(part.windows)
     values = [
         experiment.versions,

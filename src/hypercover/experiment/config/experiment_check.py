@@ -1,18 +1,8 @@
 """Checks of an experiment before a run: errors are raised before anything is written."""
 
 from hypercover.errors import CallError, ExperimentError, SceneError, SplitError, counted
-from hypercover.experiment.config.builders import (
-    build_classifier,
-    build_split,
-    load_scene,
-)
-from hypercover.experiment.config.schema import (
-    CNNSpec,
-    Experiment,
-    ModelSpec,
-    SplitSpec,
-    SVMSpec,
-)
+from hypercover.experiment.config.builders import build_classifier, build_split, load_scene
+from hypercover.experiment.config.schema import CNNSpec, Experiment, ModelSpec, SVMSpec
 from hypercover.experiment.search.search_problem import folds_for, preferred_folds
 from hypercover.experiment.tasks.feature_tasks import parse_chain
 from hypercover.experiment.tasks.network_training import check_tensorboard
@@ -36,25 +26,24 @@ def check_experiment(experiment: Experiment) -> None:
     CallError
         About the first error.
     """
-    if experiment.tensorboard:
-        check_tensorboard()
-    scene = load_scene(experiment.scene)
-    for name in experiment.features:
-        parse_chain(experiment, name)
-    for model in experiment.models.values():
+    _check_features(experiment)
+    scene, models = load_scene(experiment.scene), experiment.models.values()
+    for model in models:
         check_window(model.window, scene.shape)
-    for model in experiment.models.values():
+    for model in models:
         _check_model(model, scene, experiment)
     for name, spec in experiment.splits.items():
-        made = _try_split(experiment, name, scene)
-        if name == "main":
-            _check_best(experiment, made)
-        _check_patience(experiment, made)
-        for model in experiment.models.values():
-            _check_windows(model, scene, made)
-            _check_shares(model, experiment, made.count("train"))
-        if any(_is_searched(model) for model in experiment.models.values()):
-            _check_folds(experiment, spec, made, scene)
+        split = _try_split(experiment, name, scene)
+        _check_validation(experiment, name, split)
+        for model in models:
+            if isinstance(model, CNNSpec):
+                _check_windows(model, scene, split)
+                _check_batches(model, experiment, split.count("train"))
+        if any(isinstance(model, SVMSpec) and model.searched for model in models):
+            # Training pixels that the search inside the run cannot fold.
+            by = preferred_folds(spec.kind, experiment.search.by)
+            samples = split.samples("train", scene.usable_labels)
+            folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
 
 
 def check_models(experiment: Experiment) -> None:
@@ -67,14 +56,19 @@ def check_models(experiment: Experiment) -> None:
     CallError
         About the first error.
     """
-    if experiment.tensorboard:
-        check_tensorboard()
-    for name in experiment.features:
-        parse_chain(experiment, name)
+    _check_features(experiment)
     for model in experiment.models.values():
         build_classifier(model, seed=0, device=experiment.device)
         if isinstance(model, CNNSpec):
             _check_recipe(model, experiment)
+
+
+def _check_features(experiment: Experiment) -> None:
+    """Refuse chains that are none, and TensorBoard where it is not installed."""
+    if experiment.tensorboard:
+        check_tensorboard()
+    for name in experiment.features:
+        parse_chain(experiment, name)
 
 
 def drop_unusable_parts(experiment: Experiment) -> Experiment:
@@ -92,12 +86,10 @@ def drop_unusable_parts(experiment: Experiment) -> Experiment:
     try:
         scene = load_scene(experiment.scene)
     except SceneError:
+        water = experiment.scene.drop_bands == "water-absorption"
         whole = experiment.scene.model_copy(update={"drop_bands": None})
         scene = load_scene(whole)
-        if (
-            experiment.scene.drop_bands != "water-absorption"
-            or scene.wavelengths is not None
-        ):
+        if not water or scene.wavelengths is not None:
             raise
         notes.append(
             f"{scene.name} carries no wavelengths, so its water-absorption bands are not "
@@ -150,33 +142,28 @@ def _try_split(experiment: Experiment, name: str, scene: Scene) -> Split:
         raise SplitError(f"Of the split '{name}': {error}") from error
 
 
-def _check_best(experiment: Experiment, split: Split) -> None:
-    """Refuse ``map: best`` without validation pixels."""
-    if experiment.map == "best" and not split.count("validation"):
+def _check_validation(experiment: Experiment, name: str, split: Split) -> None:
+    """Refuse ``map: best`` and early stopping without validation pixels."""
+    if split.count("validation"):
+        return
+    if name == "main" and experiment.map == "best":
         raise ExperimentError(
             "map: best chooses by validation pixels, and the split has none; set "
             "split.validation to a share above 0."
         )
-
-
-def _check_patience(experiment: Experiment, split: Split) -> None:
-    """Refuse early stopping without validation pixels."""
-    for name, model in experiment.models.items():
-        patient = isinstance(model, CNNSpec) and (model.recipe or {}).get("patience")
-        if patient and not split.count("validation"):
+    for key, model in experiment.models.items():
+        if isinstance(model, CNNSpec) and (model.recipe or {}).get("patience"):
             raise ExperimentError(
-                f"The model '{name}' is to stop early (recipe.patience), which needs "
+                f"The model '{key}' is to stop early (recipe.patience), which needs "
                 f"validation pixels, and its {split.kind} split has none; set validation to "
                 "a share above 0 or leave patience out."
             )
 
 
-def _check_shares(
-    model: ModelSpec, experiment: Experiment, windows: int | None = None
+def _check_batches(
+    model: CNNSpec, experiment: Experiment, windows: int | None = None
 ) -> None:
     """Refuse batches, or training windows, that are too few for the processes."""
-    if not isinstance(model, CNNSpec):
-        return
     from hypercover.classifiers.cnn.process_group import ProcessGroup
     from hypercover.classifiers.networks.network_catalog import get_network
 
@@ -185,42 +172,39 @@ def _check_shares(
     ProcessGroup(world_size=experiment.processes).check_batch_size(batch, windows, least)
 
 
-def _check_windows(model: ModelSpec, scene: Scene, split: Split) -> None:
+def _check_windows(model: CNNSpec, scene: Scene, split: Split) -> None:
     """Refuse a window file without the training pixels, or of another scene."""
-    if not isinstance(model, CNNSpec) or model.windows is None:
+    if model.windows is None:
         return
     file = WindowFile(model.windows)
     check_side(file, model.window)
     # Windows of image features are compared later, once these are computed.
-    if model.features is None:
-        for part in ("train", "validation"):
-            match_windows(
-                file, scene, split.samples(part, scene.usable_labels), model.window
-            )
-
-
-def _is_searched(model: ModelSpec) -> bool:
-    return isinstance(model, SVMSpec) and model.searched
-
-
-def _check_folds(
-    experiment: Experiment, spec: SplitSpec, split: Split, scene: Scene
-) -> None:
-    """Refuse training pixels that the search inside the run cannot fold."""
-    by = preferred_folds(spec.kind, experiment.search.by)
-    samples = split.samples("train", scene.usable_labels)
-    folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
+    for part in ("train", "validation") if model.features is None else ():
+        samples = split.samples(part, scene.usable_labels)
+        match_windows(file, scene, samples, model.window)
 
 
 def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None:
     """Refuse names, parameters and sizes that training would refuse."""
     build_classifier(model, seed=0, device=experiment.device)
-    bands = _bands_seen(model, scene, experiment)
-    if isinstance(model, SVMSpec):
-        _check_nwfe(model, bands)
+    bands = scene.n_bands
+    if model.features is not None:
+        chain = parse_chain(experiment, model.features)
+        bands = chain.outputs(scene.n_bands)
+        # Other features are read from their file when they are needed.
+        if chain.reach is None or isinstance(model, CNNSpec):
+            check_stack_memory(scene, bands)
+    if isinstance(model, SVMSpec) and model.nwfe is not None and model.nwfe > bands:
+        raise ExperimentError(
+            f"NWFE cannot make {model.nwfe} features from {counted(bands, 'band')}; use at "
+            f"most {bands}."
+        )
     if isinstance(model, CNNSpec):
+        from hypercover.classifiers.networks.network_catalog import build
+
         _check_recipe(model, experiment)
-        _check_network(model, bands=bands, classes=len(scene.legend))
+        classes = len(scene.legend)
+        build(model.network, bands=bands, classes=classes, window=model.window)
 
 
 def _check_recipe(model: CNNSpec, experiment: Experiment) -> None:
@@ -234,38 +218,4 @@ def _check_recipe(model: CNNSpec, experiment: Experiment) -> None:
     if model.compile:
         check_compiler(device)
     with use_precision(model.precision or "float32", device):
-        _check_shares(model, experiment)
-
-
-def _check_network(model: CNNSpec, *, bands: int, classes: int) -> None:
-    """Refuse a network that cannot be built for a scene."""
-    from hypercover.classifiers.networks.network_catalog import build
-
-    build(model.network, bands=bands, classes=classes, window=model.window)
-
-
-def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int:
-    """Return the number of bands or features that a model sees.
-
-    Raises
-    ------
-    SceneError
-        If the features of the scene do not fit in memory.
-    """
-    if model.features is None:
-        return scene.n_bands
-    chain = parse_chain(experiment, model.features)
-    count = chain.outputs(scene.n_bands)
-    # Other features are read from their file when they are needed.
-    if chain.reach is None or isinstance(model, CNNSpec):
-        check_stack_memory(scene, count)
-    return count
-
-
-def _check_nwfe(model: SVMSpec, bands: int) -> None:
-    """Refuse more features of NWFE than bands."""
-    if model.nwfe is not None and model.nwfe > bands:
-        raise ExperimentError(
-            f"NWFE cannot make {model.nwfe} features from {counted(bands, 'band')}; use at most "
-            f"{bands}."
-        )
+        _check_batches(model, experiment)

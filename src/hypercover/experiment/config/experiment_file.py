@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hypercover.errors import ExperimentError
-from hypercover.experiment.config.schema import Experiment, SplitSpec
+from hypercover.experiment.config.schema import MISSING_FILE, Experiment, SplitSpec
 from hypercover.files import write_text
 from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
@@ -19,7 +19,12 @@ _LARGEST = 2**20
 """Bytes of the largest experiment file."""
 _BOUNDS = ("greater_than", "less_than", "finite_number")
 """Types of pydantic's errors about the bounds of a number."""
-_PATHS = (("scene", "path"), ("scene", "labels"), ("scene", "legend"))
+_PATHS = {
+    *(("scene", key) for key in ("path", "labels", "legend")),
+    *((part, key) for part in ("split", "beside") for key in ("train", "test", "path")),
+    ("models", "windows"),
+}
+"""First and last names of keys whose text is a path."""
 _FORM = "write it as KEY=VALUE, for example --set scene.path=cube.hdr"
 
 
@@ -44,11 +49,17 @@ def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experi
         If the file is missing, is not YAML, or is not valid; every error is named with
         its path in the document.
     """
-    path = _located(source)
+    path, names = Path(source), built_in()
+    if not path.is_file():
+        if str(source) not in names:
+            raise ExperimentError(
+                f"No experiment file {source} was found; give a YAML file or one of the "
+                f"built-in names: {', '.join(names) or 'none'}."
+            )
+        path = names[str(source)]
     document = _document(path)
-    here = Path.cwd()
     for override in overrides:
-        _override(document, override, here)
+        _override(document, override)
     return parse(document, path.parent, title=str(source))
 
 
@@ -77,30 +88,29 @@ def parse(document: Any, folder: Path, *, title: str = "experiment") -> Experime
             "start it with name:, scene:, split: and models:."
         )
     try:
-        experiment = Experiment.model_validate(document)
+        return Experiment.model_validate(document, context={"folder": folder})
     except ValidationError as error:
-        faults = "; ".join(_faults(error.errors(), document))
-        raise ExperimentError(f"{title} is not valid: {faults}.") from None
-    return _resolved(experiment, folder, title)
+        errors = error.errors()
+    missing = [error for error in errors if error["type"] == MISSING_FILE]
+    if len(missing) < len(errors):
+        others = [error for error in errors if error["type"] != MISSING_FILE]
+        faults = "; ".join(_faults(others, document))
+        raise ExperimentError(f"{title} is not valid: {faults}.")
+    places = (".".join(map(str, _place(error["loc"], document))) for error in missing)
+    files = "; ".join(
+        f"{place}: {error['msg']}" for place, error in zip(places, missing, strict=True)
+    )
+    raise ExperimentError(
+        f"{title} names files that cannot be read: {files}; correct the paths, which count "
+        f"from {folder.resolve()}, or give others with --set, for example --set "
+        "scene.path=cube.hdr."
+    )
 
 
 def dump(experiment: Experiment, path: Path) -> None:
     """Write an experiment; reading the file gives the same experiment."""
     values = experiment.model_dump(mode="json", exclude_defaults=False, exclude_none=True)
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-
-
-def _located(source: str | Path) -> Path:
-    path = Path(source)
-    known = built_in()
-    if path.is_file():
-        return path
-    if str(source) in known:
-        return known[str(source)]
-    raise ExperimentError(
-        f"No experiment file {source} was found; give a YAML file or one of the built-in "
-        f"names: {', '.join(known) or 'none'}."
-    )
 
 
 def _document(path: Path) -> Any:
@@ -118,14 +128,7 @@ def _document(path: Path) -> Any:
         raise ExperimentError(f"{path} is not valid YAML{yaml_problem(error)}.") from None
 
 
-def _is_path(names: list[str]) -> bool:
-    """Tell whether the text of a key is a path."""
-    of_split = names[0] in ("split", "beside") and names[-1] in ("train", "test", "path")
-    of_model = len(names) == 3 and (names[0], names[2]) == ("models", "windows")
-    return of_split or of_model or tuple(names) in _PATHS
-
-
-def _override(document: Any, override: str, here: Path) -> None:
+def _override(document: Any, override: str) -> None:
     key, separator, text = override.partition("=")
     names = key.strip().split(".")
     if not separator or not all(names):
@@ -134,16 +137,12 @@ def _override(document: Any, override: str, here: Path) -> None:
         value = parse_yaml(text)
     except yaml.YAMLError:
         raise ExperimentError(f"--set {override!r} has no YAML value; {_FORM}.") from None
-    if _is_path(names) and isinstance(value, str):
+    if isinstance(value, str) and (names[0], names[-1]) in _PATHS:
         # A path typed at the prompt is relative to where it was typed.
-        value = str(here / value)
+        value = str(Path.cwd() / value)
     target = document
     for name in names[:-1]:
-        if not isinstance(target, dict):
-            raise ExperimentError(
-                f"--set {override!r} goes into a value, not a mapping; {_FORM}."
-            )
-        target = target.setdefault(name, {})
+        target = target.setdefault(name, {}) if isinstance(target, dict) else None
     if not isinstance(target, dict):
         raise ExperimentError(
             f"--set {override!r} goes into a value, not a mapping; {_FORM}."
@@ -152,7 +151,7 @@ def _override(document: Any, override: str, here: Path) -> None:
 
 
 def _faults(errors: Iterable[Mapping[str, Any]], document: Any) -> list[str]:
-    """Yield each error once: its path in the document, what is allowed, and the value."""
+    """Describe the errors by place: its path, what is allowed, and the value."""
     by_place: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for error in errors:
         by_place.setdefault(_place(error["loc"], document), []).append(error)
@@ -161,27 +160,25 @@ def _faults(errors: Iterable[Mapping[str, Any]], document: Any) -> list[str]:
 
 def _fault(place: tuple[Any, ...], errors: list[Mapping[str, Any]], document: Any) -> str:
     where = ".".join(map(str, place))
-    kind, found = errors[0]["type"], errors[0]["input"]
+    kind, value = errors[0]["type"], errors[0]["input"]
     if kind == "extra_forbidden":
-        allowed = _keys_at(place[:-1], document)
+        specs = _specs_at(place[:-1], document)
+        allowed = sorted({key for spec in specs for key in spec.model_fields})
         near = difflib.get_close_matches(str(place[-1]), allowed, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"{where} is an unknown key{hint}; allowed here: {', '.join(allowed)}"
     if kind == "missing":
         return f"{where} is missing"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        given = found.get("kind") if isinstance(found, dict) else found
-        return f"{where}.kind must be one of {_kinds(place, document)}, got {given!r}"
-    rules = [_rule(error) for error in _nearest(errors)]
-    if not place:
-        return "; ".join(dict.fromkeys(rules))
-    return f"{where} {' or '.join(dict.fromkeys(rules))}, got {_short(found)}"
-
-
-def _nearest(errors: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Keep the errors about bounds, if any: other allowed types are no help then."""
+        named = value.get("kind") if isinstance(value, dict) else value
+        kinds = map(repr, filter(None, map(_kind, _specs_at(place, document))))
+        return f"{where}.kind must be one of {', '.join(kinds)}, got {named!r}"
+    # Of a number out of bounds, other allowed types are no help.
     bounds = [error for error in errors if str(error["type"]).startswith(_BOUNDS)]
-    return bounds or errors
+    rules = dict.fromkeys(map(_rule, bounds or errors))
+    if not place:
+        return "; ".join(rules)
+    return f"{where} {' or '.join(rules)}, got {_short(value)}"
 
 
 def _rule(error: Mapping[str, Any]) -> str:
@@ -190,8 +187,8 @@ def _rule(error: Mapping[str, Any]) -> str:
     return message[0].lower() + message[1:]
 
 
-def _short(found: object) -> str:
-    text = repr(found)
+def _short(value: object) -> str:
+    text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -218,7 +215,7 @@ def _is_type(step: object) -> bool:
 @cache
 def _split_kinds() -> frozenset[str]:
     """Name the kinds of splits, which pydantic mixes into the path of an error."""
-    return frozenset(spec.model_fields["kind"].default for spec in _models(SplitSpec))
+    return frozenset(filter(None, map(_kind, _models(SplitSpec))))
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -233,64 +230,12 @@ def _specs_at(place: tuple[Any, ...], document: Any) -> list[type[BaseModel]]:
     here = document
     for step in place:
         here = here.get(step) if isinstance(here, dict) else None
-        fields = [
-            spec.model_fields[step].annotation
-            for spec in specs
-            if step in spec.model_fields
-        ]
-        specs = [model for field in fields for model in _models(field)] or specs
+        fields = [spec.model_fields[step] for spec in specs if step in spec.model_fields]
+        specs = [model for field in fields for model in _models(field.annotation)] or specs
     kind = here.get("kind") if isinstance(here, dict) else None
-    chosen = [
-        spec
-        for spec in specs
-        if "kind" in spec.model_fields and spec.model_fields["kind"].default == kind
-    ]
-    return chosen or specs
+    return [spec for spec in specs if kind and _kind(spec) == kind] or specs
 
 
-def _keys_at(place: tuple[Any, ...], document: Any) -> list[str]:
-    return sorted({key for spec in _specs_at(place, document) for key in spec.model_fields})
-
-
-def _kinds(place: tuple[Any, ...], document: Any) -> str:
-    specs = _specs_at(place, document)
-    kinds = [
-        spec.model_fields["kind"].default for spec in specs if "kind" in spec.model_fields
-    ]
-    return ", ".join(repr(kind) for kind in kinds)
-
-
-def _resolved(experiment: Experiment, folder: Path, title: str) -> Experiment:
-    """Make every path absolute and check that each file exists."""
-    values = experiment.model_dump(mode="python")
-    missing: list[str] = []
-
-    def settle(holder: dict[str, Any], key: str, where: str) -> None:
-        if isinstance(holder.get(key), Path):
-            holder[key] = (folder / holder[key].expanduser()).resolve()
-            try:
-                holder[key].stat()
-            except (FileNotFoundError, NotADirectoryError):
-                missing.append(f"{where}: no file {holder[key]}")
-            except OSError as error:
-                missing.append(
-                    f"{where}: {holder[key]} cannot be opened ({error.strerror})"
-                )
-
-    for outer, key in _PATHS:
-        settle(values[outer], key, f"{outer}.{key}")
-    named = {"split": values["split"]} | {
-        f"beside.{k}": v for k, v in values["beside"].items()
-    }
-    for where, split in named.items():
-        for key in ("train", "test", "path"):
-            settle(split, key, f"{where}.{key}")
-    for name, model in values["models"].items():
-        settle(model, "windows", f"models.{name}.windows")
-    if missing:
-        raise ExperimentError(
-            f"{title} names files that cannot be read: {'; '.join(missing)}; "
-            f"correct the paths, which count from {folder.resolve()}, or give others with "
-            "--set, for example --set scene.path=cube.hdr."
-        )
-    return TypeAdapter(Experiment).validate_python(values)
+def _kind(spec: type[BaseModel]) -> str | None:
+    field = spec.model_fields.get("kind")
+    return field.default if field else None

@@ -1,34 +1,36 @@
-"""The scenes of the experiments that come with the package."""
+"""Experiments without a file of one's own: those with a name, and the default for an image."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from hypercover.errors import SceneError
+import numpy as np
+
+from hypercover.errors import CallError, SceneError, SplitError
+from hypercover.experiment.config.builders import load_scene
+from hypercover.experiment.config.experiment_file import parse
+from hypercover.experiment.config.schema import Experiment
+from hypercover.scene.datasets import discovery
 from hypercover.scene.datasets.catalog import known_scene
-from hypercover.scene.datasets.discovery import (
-    SIGNATURES,
-    ImageMatch,
-    LabelMatch,
-    PanPair,
-    SceneMatches,
-    find_pair,
-    find_scene,
-)
 from hypercover.scene.inputs import input_identity, known_inputs, record_inputs
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.pansharpen.fusion import pansharpen, pansharpen_plan
+from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.simulate import (
     PRESETS,
     SimulationSettings,
     write_simulated,
 )
 from hypercover.scene.tile_store import open_tile_store
+from hypercover.splits.blocks import BlockSplit
+from hypercover.splits.fields import field_map
+from hypercover.splits.leave_one_out import LeaveOneOutSplit
 from hypercover.types import Progress
 
 Choice = Literal["auto", "real", "stand-in", "simulated"]
@@ -40,6 +42,50 @@ Say = Callable[[str], None]
 _OTHERWISE = (
     "the bands as one image and the map of the classes, of one size (the lecture cites "
     "EUDAT B2SHARE, https://b2share.eudat.eu)"
+)
+
+
+WINDOW = 9
+TRAIN = 0.25
+VALIDATION = 0.2
+MODELS: dict[str, dict[str, Any]] = {
+    "svm": {"kind": "svm"},
+    "cnn": {"kind": "cnn", "network": "default", "window": WINDOW},
+    "forest": {
+        "kind": "sklearn",
+        "estimator": "sklearn.ensemble.RandomForestClassifier",
+        "parameters": {"n_estimators": 200},
+    },
+    "lda": {
+        "kind": "sklearn",
+        "estimator": "sklearn.discriminant_analysis.LinearDiscriminantAnalysis",
+    },
+}
+"""Models that can be chosen by name."""
+_DEFAULT, _FOR_FEW = ("svm", "cnn"), ("svm", "forest")
+"""Default models, in general and for few labels."""
+_FEW_PIXELS, _FEW_SHAPES = 30, 5
+"""Labels are few if the median class has fewer pixels or shapes."""
+_RANDOM_PIXELS = 10
+"""Pixels of the smallest class that a random split needs."""
+_MAX_FOLDS, _MAX_NETWORK_FOLDS = 20, 5
+"""Largest number of folds for few labels: for quick models, and for networks."""
+
+_FLATTERED = (
+    "No guard-banded blocks can be drawn from these labels, so training and test pixels "
+    "were drawn at random, next to each other: the accuracy is flattering and says little "
+    "about unseen land; label more fields, in several places, and run again."
+)
+_LEFT_OUT = (
+    "These labels are too few to be divided into training and test areas, so their shapes "
+    "were left out one after another in {folds} trainings, more than {guard} pixels from the "
+    "training pixels; the accuracy is that of all predictions together."
+)
+_NO_NETWORK = "No network was trained on so few labels; use --model cnn to train one."
+_UNJUDGED = (
+    "Too few labels to evaluate a map: no shapes of two classes can be left out without a "
+    "class losing all its training pixels. The map is made from all labelled pixels and no "
+    "accuracy is given; label at least two shapes of each class, apart from each other."
 )
 
 
@@ -57,14 +103,11 @@ class Preset:
     """Whether it can be made from a grey image and coarser bands."""
 
 
+_INDIAN_PINES = Preset("indian-pines", SimulationSettings(rows=145, cols=145, classes=16))
 NAMED = {
     "demo": Preset("", PRESETS["demo"]),
-    "lecture-small": Preset(
-        "indian-pines", SimulationSettings(rows=145, cols=145, classes=16)
-    ),
-    "lecture-class": Preset(
-        "indian-pines", SimulationSettings(rows=145, cols=145, classes=16)
-    ),
+    "lecture-small": _INDIAN_PINES,
+    "lecture-class": _INDIAN_PINES,
     "lecture-full": Preset(
         "indian-pines-full", PRESETS["indian-pines-full"], automatic=False
     ),
@@ -80,10 +123,10 @@ def default_folders() -> list[Path]:
     ``~/hypercover``.
     """
     variable = os.environ.get("HYPERCOVER_DATA")
-    places = [Path("data"), Path(), Path("~/hypercover").expanduser()]
+    folders = [Path("data"), Path(), Path("~/hypercover").expanduser()]
     return [
         *([Path(variable)] if variable else []),
-        *(place for place in places if place.is_dir()),
+        *(folder for folder in folders if folder.is_dir()),
     ]
 
 
@@ -121,156 +164,143 @@ def named_scene(
     SceneError
         If the scene is missing; the message says which files to put where.
     """
-    named = NAMED[name]
-    if choice != "simulated" and named.scene:
-        folders = [Path(place) for place in data] or default_folders()
-        found = _found(named, folders, choice, say, Path(folder), progress)
-        if found is not None:
-            return found
+    preset, home = NAMED[name], Path(folder).absolute() / "scene"
+    if choice != "simulated" and preset.scene:
+        folders = [Path(path) for path in data] or default_folders()
+        overrides = _search(preset, folders, choice, home, say, progress)
+        if overrides is not None:
+            return overrides
     elif choice in ("real", "stand-in"):
         raise SceneError(f"{name} is always simulated; leave --scene out.")
-    return _simulated(named, Path(folder), say, progress)
+    cube = home / f"simulated-{preset.simulated.seed}.tif"
+    labels = cube.with_name(f"{cube.stem}-labels.tif")
+    if not (cube.exists() and labels.exists()):
+        write_simulated(preset.simulated, cube, progress)
+    say(f"Image (simulated): {cube}")
+    return _overrides(path=cube, labels=labels)
 
 
-def _found(
-    named: Preset,
+def _overrides(**values: object) -> list[str]:
+    """Return values of the scene as overrides, without those that are None."""
+    # JSON is YAML, and quotes every special character of a path.
+    return [
+        f"scene.{key}={json.dumps(str(value))}"
+        for key, value in values.items()
+        if value is not None
+    ]
+
+
+def _search(
+    preset: Preset,
     folders: list[Path],
     choice: Choice,
-    say: Say,
     folder: Path,
+    say: Say,
     progress: Progress | None,
 ) -> list[str] | None:
     """Look for the measured scene and its stand-in; None where one may be simulated."""
-    findings = find_scene(SIGNATURES[named.scene], folders)
-    for note in findings.notes:
+    matches = discovery.find_scene(discovery.SIGNATURES[preset.scene], folders)
+    for note in matches.notes:
         say(note)
     for kind, stand_in in (("real", False), ("stand-in", True)):
-        pair = findings.pair(stand_in=stand_in) if choice in ("auto", kind) else None
+        if choice not in ("auto", kind):
+            continue
+        pair = matches.pair(stand_in=stand_in)
         if pair is not None:
-            return _overrides(named, *pair, say)
-        if named.paired and choice in ("auto", kind) and not stand_in:
-            made = sharpened_pair(named.scene, folders, folder, say=say, progress=progress)
-            if made is not None:
-                return made
-    missing = _missing(named, findings, folders, choice)
-    if choice != "auto" or not named.automatic:
+            return _matched(preset, *pair, say)
+        if preset.paired and not stand_in:
+            sharpened = _sharpened(preset.scene, folders, folder, say, progress)
+            if sharpened is not None:
+                return sharpened
+    missing = _missing(preset, matches, folders, choice)
+    if choice != "auto" or not preset.automatic:
         raise SceneError(missing)
     say(f"{missing} A simulated scene takes its place.")
     return None
 
 
-def _overrides(named: Preset, image: ImageMatch, labels: LabelMatch, say: Say) -> list[str]:
+def _matched(
+    preset: Preset, image: discovery.ImageMatch, labels: discovery.LabelMatch, say: Say
+) -> list[str]:
     """Report the files that were found and return them as overrides."""
     rows, cols, bands = image.shape
-    title = SIGNATURES[named.scene].title
-    sure = image.known is not None or named.scene != "indian-pines"
+    title = discovery.SIGNATURES[preset.scene].title
+    sure = image.known is not None or preset.scene != "indian-pines"
     name = image.known.title if image.known else title if sure else f"{title} by size alone"
     by = "its values" if image.known else "its size"
     say(f"Image: {image.path}, {rows} × {cols} pixels × {bands} bands: {name}, by {by}.")
     say(f"Labels: {labels.path}: {labels.fit.title}.")
-    values = {
-        "path": str(image.path),
-        "variable": image.variable,
-        "axes": image.axes,
-        "labels": str(labels.path),
-        "label_variable": labels.variable,
-        "name": name,
-    }
-    # JSON is YAML, and quotes every special character of a path.
-    given = {key: json.dumps(value) for key, value in values.items() if value is not None}
-    return [f"scene.{key}={value}" for key, value in given.items()]
+    return _overrides(
+        path=image.path,
+        variable=image.variable,
+        axes=image.axes,
+        labels=labels.path,
+        label_variable=labels.variable,
+        name=name,
+    )
 
 
 def _missing(
-    named: Preset, findings: SceneMatches, folders: list[Path], choice: Choice
+    preset: Preset, matches: discovery.SceneMatches, folders: list[Path], choice: Choice
 ) -> str:
     """Describe the missing files, and where to put them."""
-    title = SIGNATURES[named.scene].title
-    what = "stand-in for the image" if choice == "stand-in" else "image"
-    fitting = [
-        image for image in findings.images if image.stand_in == (choice == "stand-in")
-    ]
-    what_is_missing = (
-        f"labels for {fitting[0].path} were" if fitting else f"{what} of {title} was"
+    title, stand_in = discovery.SIGNATURES[preset.scene].title, choice == "stand-in"
+    what = f"{'stand-in for the image' if stand_in else 'image'} of {title} was"
+    images = [image for image in matches.images if image.stand_in == stand_in]
+    if images:
+        what = f"labels for {images[0].path} were"
+    remedy = (
+        f"put {_needed(preset.scene)} into one of them or name their folder with --data"
     )
-    where = ", ".join(map(str, folders))
-    remedy = f"put {_needed(named.scene)} into one of them or name their folder with --data"
-    if choice == "stand-in":
+    if stand_in:
         remedy = "name its folder with --data, or leave --scene out"
-    elif not named.automatic:
-        remedy += f", or have {_size(named.simulated)} simulated with --scene simulated"
-    return f"No {what_is_missing} found in {where}: {remedy}."
+    elif not preset.automatic:
+        size = preset.simulated
+        mebibytes = 2 * size.rows * size.cols * size.bands / 2**20
+        remedy += (
+            f", or have a scene of {size.rows} × {size.cols} pixels, {size.bands} bands and "
+            f"{size.classes} classes ({mebibytes:,.0f} MiB) simulated with --scene simulated"
+        )
+    return f"No {what} found in {', '.join(map(str, folders))}: {remedy}."
 
 
 def _needed(key: str) -> str:
     """Name the files of a scene and the addresses of their publisher."""
-    listed = known_scene(key).files
+    files = known_scene(key).files
     images, labels = (
-        [f"{file.name} ({file.address})" for file in listed if file.role.startswith(role)]
+        [f"{file.name} ({file.address})" for file in files if file.role.startswith(role)]
         for role in ("image", "labels")
     )
     return f"{' or '.join(images)} and {' and '.join(labels)}" if images else _OTHERWISE
 
 
-def _size(settings: SimulationSettings) -> str:
-    mebibytes = 2 * settings.rows * settings.cols * settings.bands / 2**20
-    return (
-        f"a scene of {settings.rows} × {settings.cols} pixels, {settings.bands} bands and "
-        f"{settings.classes} classes ({mebibytes:,.0f} MiB)"
-    )
-
-
-def _simulated(
-    named: Preset, folder: Path, say: Say, progress: Progress | None
-) -> list[str]:
-    """Simulate a scene into the run folder, unless it exists."""
-    cube = folder.absolute() / "scene" / f"simulated-{named.simulated.seed}.tif"
-    labels = cube.with_name(f"{cube.stem}-labels.tif")
-    if not (cube.exists() and labels.exists()):
-        write_simulated(named.simulated, cube, progress)
-    say(f"Image (simulated): {cube}")
-    files = {"path": cube, "labels": labels}
-    return [f"scene.{key}={json.dumps(str(path))}" for key, path in files.items()]
-
-
-def sharpened_pair(
-    key: str,
-    folders: list[Path],
-    folder: Path,
-    *,
-    say: Callable[[str], None],
-    progress: Progress | None = None,
+def _sharpened(
+    key: str, folders: list[Path], folder: Path, say: Say, progress: Progress | None
 ) -> list[str] | None:
     """Pansharpen the images of a scene into the run folder; None if they are missing.
 
     The grey band is kept as the first band, as in the published features.  The same pair is
     sharpened once.
     """
-    pair = find_pair(SIGNATURES[key], folders)
+    title = discovery.SIGNATURES[key].title
+    pair = discovery.find_pair(discovery.SIGNATURES[key], folders)
     if pair is None:
         return None
-    say(
-        f"Images: {pair.pan} (grey) and {pair.bands} (bands), which make {SIGNATURES[key].title}."
-    )
+    say(f"Images: {pair.pan} (grey) and {pair.bands} (bands), which make {title}.")
     say(f"Labels: {pair.labels.path}: {pair.labels.fit.title}.")
-    place = folder.absolute() / "scene"
-    with known_inputs(place / "inputs.json"):
-        image = place / f"pansharpened-{_digest(pair)}.tif"
+    with known_inputs(folder / "inputs.json"):
+        facts = [input_identity(path.absolute()) for path in (pair.pan, pair.bands)]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+        image = folder / f"pansharpened-{digest}.tif"
         if not image.exists():
             record_inputs()
             _sharpen(pair, image, progress)
     say(f"Image (pansharpened): {image}")
-    values = {
-        "path": str(image),
-        "labels": str(pair.labels.path),
-        "label_variable": pair.labels.variable,
-        "name": SIGNATURES[key].title,
-    }
-    given = {name: json.dumps(value) for name, value in values.items() if value is not None}
-    return [f"scene.{name}={value}" for name, value in given.items()]
+    labels, variable = pair.labels.path, pair.labels.variable
+    return _overrides(path=image, labels=labels, label_variable=variable, name=title)
 
 
-def _sharpen(pair: PanPair, image: Path, progress: Progress | None) -> None:
+def _sharpen(pair: discovery.PanPair, image: Path, progress: Progress | None) -> None:
     """Pansharpen a pair into an image, or resume that."""
     pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
     with open_tile_store(
@@ -280,7 +310,176 @@ def _sharpen(pair: PanPair, image: Path, progress: Progress | None) -> None:
         write_scene(sharp, image, store=store, progress=progress)
 
 
-def _digest(pair: PanPair) -> str:
-    """Return what changes when one of the two images does."""
-    facts = [input_identity(pair.pan.absolute()), input_identity(pair.bands.absolute())]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+def default_experiment(
+    scene: Mapping[str, Any],
+    *,
+    model: str | Sequence[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    processes: int = 1,
+    window: int | None = None,
+) -> Experiment:
+    """Make an experiment with sensible defaults for a scene.
+
+    The main split has guard-banded blocks whose size suits the labels; a random split with
+    the same training share shows the gap.  Validation pixels are withheld if a model is
+    chosen by them.
+
+    Few labels, such as points or a handful of shapes, are evaluated by leaving shapes out
+    one after another, or not at all if a class would then lose its training pixels; the map
+    is made from all of them.  If only a random split can be drawn, it is used alone.  A note
+    reports each of these cases.
+
+    Parameters
+    ----------
+    scene : the ``scene`` part of an experiment file
+    model : names of :data:`MODELS`; None for those that suit the labels
+    window : side of a network's windows in pixels, odd; None for 9, or less in a small
+        image
+
+    Raises
+    ------
+    CallError
+        If a model is unknown, or the windows are even or larger than the image.
+    """
+    names = [model] if isinstance(model, str) else list(dict.fromkeys(model or ()))
+    for name in names:
+        if name not in MODELS:
+            *others, last = MODELS
+            raise CallError(
+                f"The model must be {', '.join(others)} or {last}, got {name!r}; leave it out "
+                "for those that suit the labels."
+            )
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(scene["path"]).stem).strip("-._")
+    document = {
+        "name": (stem or "scene")[:60],
+        "seed": seed,
+        "scene": {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in scene.items()
+        },
+        "split": {"kind": "none"},
+        "models": {"svm": MODELS["svm"]},
+        "device": device,
+        "processes": processes,
+    }
+    opened = load_scene(parse(document, Path.cwd(), title="the call").scene)
+    side = min(WINDOW, *(size - 1 + size % 2 for size in opened.shape))
+    if window is not None and not (window % 2 and 1 <= window <= min(opened.shape)):
+        rows, cols = opened.shape
+        raise CallError(
+            f"Windows have an odd side that fits into the image of {rows} × {cols} pixels, "
+            f"got {window}; give --window {side} or another odd number."
+        )
+    suited = _split_and_models(opened, tuple(names), seed, window or side)
+    return parse(document | suited, Path.cwd(), title="the call")
+
+
+def _split_and_models(
+    scene: Scene, chosen: tuple[str, ...], seed: int, window: int
+) -> dict[str, Any]:
+    """Choose split and models for the labels: blocks, shapes left out, random, or none."""
+    names = chosen or _DEFAULT
+    models = _models(names, window)
+    validation = VALIDATION if len(names) > 1 else 0.0
+    best = "best" if validation else True
+    share = {"train": TRAIN, "validation": validation}
+    blocks = _best_blocks(scene, seed, validation=validation, window=window)
+    if blocks is not None and not _few(scene, blocks, seed):
+        beside = {"random": {"kind": "random", "train": TRAIN}}
+        return {"split": blocks, "beside": beside, "models": models, "map": best}
+    notes = [] if chosen else [_NO_NETWORK]
+    few = {"models": _models(chosen or _FOR_FEW, window), "map": True}
+    most = _MAX_NETWORK_FOLDS if "cnn" in chosen else _MAX_FOLDS
+    shapes = _leave_one_out(scene, seed, most=most, window=window)
+    if shapes is not None:
+        return few | {"split": shapes, "notes": [_LEFT_OUT.format(**shapes), *notes]}
+    counts = _per_class(scene)
+    if min(counts) >= _RANDOM_PIXELS and len(counts) > 1:
+        drawn = {"split": {"kind": "random", **share}, "models": models, "map": best}
+        return drawn | {"notes": [_FLATTERED]}
+    return few | {"split": {"kind": "none"}, "notes": [_UNJUDGED, *notes]}
+
+
+def _models(names: Sequence[str], window: int) -> dict[str, dict[str, Any]]:
+    """Return the named models, networks with windows of this side."""
+    return {
+        name: MODELS[name] | ({"window": window} if name == "cnn" else {}) for name in names
+    }
+
+
+def _per_class(scene: Scene) -> list[int]:
+    """Count the labelled pixels of each class."""
+    labels = scene.usable_labels
+    _, counts = np.unique(labels[labels > 0], return_counts=True)
+    return [int(count) for count in counts] or [0]
+
+
+def _few(scene: Scene, blocks: Mapping[str, Any], seed: int) -> bool:
+    """Tell whether labels are too few for blocks.
+
+    That is if the median class has few pixels, or has few shapes and the blocks leave a
+    class without training or test pixels.
+    """
+    labels = scene.usable_labels
+    if np.median(_per_class(scene)) < _FEW_PIXELS:
+        return True
+    fields = field_map(labels)
+    _, first = np.unique(fields[fields > 0], return_index=True)
+    _, shapes = np.unique(labels[fields > 0][first], return_counts=True)
+    settings = {key: value for key, value in blocks.items() if key != "kind"}
+    split = BlockSplit(**settings).split(labels, seed=seed, window=1)
+    return bool(np.median(shapes) < _FEW_SHAPES and split.unscored(labels))
+
+
+def _leave_one_out(
+    scene: Scene, seed: int, *, most: int, window: int
+) -> dict[str, Any] | None:
+    """Choose the guard of a leave-one-out split with at most ``most`` folds.
+
+    The largest guard under which 80 % of the shapes can be held out that can be with any
+    guard.  None if fewer than two classes have a shape to hold out.
+    """
+    labels, options = scene.usable_labels, []
+    for guard in sorted({window - 1, window // 2, 2, 1, 0}, reverse=True):
+        outlook = LeaveOneOutSplit(folds=most, guard=guard).outlook(labels, seed=seed)
+        spec = {"kind": "leave-one-out", "folds": outlook.folds, "guard": guard}
+        options.append((len(outlook.shapes), sum(outlook.shapes.values()), spec))
+    classes = max(count for count, _, _ in options)
+    if classes < 2:
+        return None
+    options = [option for option in options if option[0] == classes]
+    shapes = max(count for _, count, _ in options)
+    return next(spec for _, count, spec in options if count >= 0.8 * shapes)
+
+
+def _best_blocks(
+    scene: Scene, seed: int, *, validation: float, window: int
+) -> dict[str, Any] | None:
+    """Choose block size and guard so that most classes can be scored.
+
+    A wide guard is tried first: with window − 1 pixels no two windows share a pixel; a narrow
+    one only if the wide one costs classes.  The choice depends on labels and positions, not
+    on pixel values or accuracy.  None if no block split exists for these labels.
+    """
+    labels = scene.usable_labels
+    side = min(scene.shape)
+    sizes = sorted({max(8, side // part) for part in (16, 10, 6)})
+    best: tuple[tuple[int, int, int], dict[str, Any]] | None = None
+    for guard in (window - 1, window // 2):
+        for size in sizes:
+            splitter = BlockSplit(
+                size=size, train=TRAIN, guard=guard, validation=validation
+            )
+            try:
+                split = splitter.split(labels, seed=seed)
+            except SplitError:
+                continue
+            scored = len(scene.legend) - len(split.unscored(labels, scene.legend))
+            rank = (scored, guard, split.count("test"))
+            if best is None or rank > best[0]:
+                spec = {"kind": "blocks", "size": size, "train": TRAIN, "guard": guard}
+                best = rank, spec | {"validation": validation}
+        if best is not None and best[0][0] == len(scene.legend):
+            break
+    return None if best is None else best[1]

@@ -1,5 +1,6 @@
 """The schema of experiment files."""
 
+import math
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -11,9 +12,11 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from hypercover.errors import ExperimentError
 from hypercover.splits.published import PUBLISHED
@@ -36,14 +39,31 @@ def _digest(text: str) -> str:
     return text
 
 
+def _check_file(path: Path, info: ValidationInfo) -> Path:
+    """Resolve the path of a file against the folder in the context, where there is one."""
+    if not info.context:
+        return path
+    file = (Path(info.context["folder"]) / path.expanduser()).resolve()
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise PydanticCustomError(
+            MISSING_FILE, "no file {file}", {"file": str(file)}
+        ) from None
+    except OSError as error:
+        found = {"file": str(file), "reason": error.strerror}
+        message = "{file} cannot be opened ({reason})"
+        raise PydanticCustomError(MISSING_FILE, message, found) from None
+    return file
+
+
+MISSING_FILE = "missing_file"
+"""Type of the error about a file that cannot be read."""
 Name = Annotated[str, AfterValidator(_name)]
-
 Digest = Annotated[str, AfterValidator(_digest)]
-
+InputFile = Annotated[Path, AfterValidator(_check_file)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-
 Count = Annotated[int, Field(ge=1)]
-
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -66,8 +86,8 @@ class _SplitSpec(Spec):
 
     @property
     def draws(self) -> int:
-        """Number of draws per seed."""
-        return 1
+        """Number of draws per seed: one, or one for each fold."""
+        return getattr(self, "folds", 1)
 
 
 class RandomSpec(_SplitSpec):
@@ -82,8 +102,8 @@ class MasksSpec(_SplitSpec):
     """Pixels marked in files: nonzero = in."""
 
     kind: Literal["masks"] = "masks"
-    train: Path
-    test: Path | None = None
+    train: InputFile
+    test: InputFile | None = None
     train_variable: str | None = None
     test_variable: str | None = None
     train_field: str | None = None
@@ -130,11 +150,6 @@ class KFoldSpec(_SplitSpec):
     size: Count = 15
     guard: Guard = "auto"
 
-    @property
-    def draws(self) -> int:
-        """Number of draws per seed: one for each fold."""
-        return self.folds
-
 
 class LeaveOneOutSpec(_SplitSpec):
     """Few labels: each shape that can be spared is held out once, with a buffer."""
@@ -143,11 +158,6 @@ class LeaveOneOutSpec(_SplitSpec):
     folds: Annotated[int, Field(ge=2, le=100)] = 10
     guard: Guard = "auto"
     validation: Literal[0] = 0
-
-    @property
-    def draws(self) -> int:
-        """Number of draws per seed: one for each fold."""
-        return self.folds
 
 
 class NoneSpec(_SplitSpec):
@@ -162,14 +172,14 @@ class PublishedSpec(_SplitSpec):
 
     kind: Literal["published"] = "published"
     name: Literal[tuple(PUBLISHED)]  # type: ignore[valid-type]
-    path: Path
+    path: InputFile
 
 
 class SavedSpec(_SplitSpec):
     """A split that was saved before: a ``split.json`` or the folder of a run."""
 
     kind: Literal["saved"] = "saved"
-    path: Path
+    path: InputFile
     sha256: Digest | None = None
     validation: Literal[0] = 0
 
@@ -178,7 +188,7 @@ class WindowsSplitSpec(_SplitSpec):
     """The parts that a window file was written with."""
 
     kind: Literal["windows"] = "windows"
-    path: Path
+    path: InputFile
 
 
 SplitSpec = Annotated[
@@ -221,33 +231,34 @@ ALL = "all"
 Bands = str | list[int | str]
 
 
-def _known_nodata(given: float | str | list[float | str]) -> Any:
-    """Refuse what is neither numbers nor a known word for no data."""
-    for part in given if isinstance(given, list) else [given]:
-        for word in part.replace(",", " ").split() if isinstance(part, str) else ():
-            try:
-                number = word.lower() in {"all-zero", "none"} or float(word) == float(word)
-            except ValueError:
-                number = False
-            if not number:
-                raise ValueError(f"must be numbers, all-zero or none, got {word[:40]!r}")
+def _check_nodata(given: float | str | list[float | str]) -> Any:
+    """Refuse what is neither numbers nor a word for no data."""
+    parts = given if isinstance(given, list) else [given]
+    texts = [part.replace(",", " ") for part in parts if isinstance(part, str)]
+    for word in " ".join(texts).split():
+        try:
+            valid = word.lower() in {"all-zero", "none"} or not math.isnan(float(word))
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(f"must be numbers, all-zero or none, got {word[:40]!r}")
     return given
 
 
-NoData = Annotated[float | str | list[float | str], AfterValidator(_known_nodata)]
+NoData = Annotated[float | str | list[float | str], AfterValidator(_check_nodata)]
 
 
 class SceneSpec(Spec):
     """Which image and labels to read, and which bands and classes to use."""
 
-    path: Path
-    labels: Path | None = None
+    path: InputFile
+    labels: InputFile | None = None
     variable: str | None = None
     label_variable: str | None = None
     axes: str | None = None
     label_field: str | None = None
     label_layer: str | None = None
-    legend: Path | None = None
+    legend: InputFile | None = None
     name: str | None = None
     nodata: NoData | None = None
     crop: str | None = None
@@ -257,7 +268,16 @@ class SceneSpec(Spec):
     min_pixels: Annotated[int, Field(ge=0)] = 0
 
 
-class SVMSpec(Spec):
+class _PixelSpec(Spec):
+    """The part of all models that see single pixels."""
+
+    @property
+    def window(self) -> int:
+        """Side of the window it sees: one pixel."""
+        return 1
+
+
+class SVMSpec(_PixelSpec):
     """An RBF support vector machine on standardised spectra or image features.
 
     ``features`` names a chain of image features, ``nwfe`` the number of features
@@ -272,11 +292,6 @@ class SVMSpec(Spec):
     gamma: Positive | Literal["scale", "auto", "search"] | None = None
     class_weight: Literal["balanced"] | None = None
     probability: bool = False
-
-    @property
-    def window(self) -> int:
-        """Side of the window it sees: one pixel."""
-        return 1
 
     @property
     def searched(self) -> bool:
@@ -298,13 +313,13 @@ class CNNSpec(Spec):
     epochs: Count | None = None
     batch_size: Count | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    windows: Path | None = None
+    windows: InputFile | None = None
     recipe: dict[str, Any] | None = None
     precision: Literal["float32", "mixed"] | None = None
     compile: bool = False
 
 
-class SklearnSpec(Spec):
+class SklearnSpec(_PixelSpec):
     """Any scikit-learn compatible classifier, on standardised spectra."""
 
     kind: Literal["sklearn"] = "sklearn"
@@ -315,17 +330,12 @@ class SklearnSpec(Spec):
     @field_validator("parameters")
     @classmethod
     def _only_svms_search(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        asked = [name for name, value in parameters.items() if value == "search"]
-        if asked:
-            raise ValueError(
-                f"must give {asked[0]} a value: only the C and gamma of kind svm are searched"
-            )
+        for name, value in parameters.items():
+            if isinstance(value, str) and value == "search":
+                raise ValueError(
+                    f"must give {name} a value: only the C and gamma of kind svm are searched"
+                )
         return parameters
-
-    @property
-    def window(self) -> int:
-        """Side of the window it sees: one pixel."""
-        return 1
 
 
 def _once(values: list[Any]) -> list[Any]:
@@ -421,79 +431,59 @@ class Experiment(Spec):
     versions: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names_are_taken(self) -> "Experiment":
+    def _check_names(self) -> "Experiment":
         taken = {"main": "the split itself", ALL: "all labelled pixels together"}
-        for name in taken.keys() & self.beside.keys():
-            raise ValueError(
-                f"the name '{name}' stands for {taken[name]}; choose another name"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _curve_needs_a_share(self) -> "Experiment":
-        share = getattr(self.split, "train", None)
-        if self.learning_curve and not isinstance(share, int | float):
-            raise ValueError(
-                f"learning_curve trains on shares, and a split of kind {self.split.kind} has "
-                "none; split by random, blocks, fields or clusters"
-            )
-        taken = sorted(set(self.curve_splits) & set(self.beside))
-        if taken:
-            raise ValueError(
-                f"the name '{taken[0]}' under beside is that of a share of learning_curve; "
-                "choose another name"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _best_needs_validation(self) -> "Experiment":
-        # A window file may have a validation part of its own, which is seen when it is read.
-        drawn = self.split.validation or self.split.kind == "windows"
-        if self.map == "best" and not drawn:
-            raise ValueError(
-                "map: best chooses by validation pixels; set split.validation to a share above 0"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _gap_has_its_splits(self) -> "Experiment":
-        if not self.gap:
-            return self
-        guard = self.split.guard if isinstance(self.split, BlocksSpec) else "auto"
-        if (
-            not isinstance(self.split, BlocksSpec)
-            or guard == "auto"
-            or guard < max(self.window - 1, 2)
-            or not gap_splits(self.split, guard).items() <= self.beside.items()
-        ):
-            raise ValueError(
-                "gap: true compares three splits that train on one share: split must be "
-                f"blocks with a guard of {max(self.window - 1, 2)} pixels or more, "
-                "beside.centre-free the same blocks with half that guard, and beside.random "
-                "random pixels; have hypercover gap write them"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _features_are_named(self) -> "Experiment":
+        taken |= dict.fromkeys(self.curve_splits, "a share of learning_curve")
+        for name in self.beside:
+            if name in taken:
+                raise ValueError(
+                    f"the name '{name}' under beside is that of {taken[name]}; choose another "
+                    "name"
+                )
         for name, model in self.models.items():
             if model.features is not None and model.features not in self.features:
-                known = ", ".join(self.features) or "none"
                 raise ValueError(
-                    f"the model '{name}' asks for the features '{model.features}', which "
-                    f"are not among those of the file ({known}); add them under features"
+                    f"the model '{name}' uses the features '{model.features}', which are not "
+                    f"among those of the file ({', '.join(self.features) or 'none'}); add them "
+                    "under features"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _maps_have_own_names(self) -> "Experiment":
-        for name in self.models:
             for what in ("confidence", "check", "clean"):
                 if f"{name}-{what}" in self.models:
                     raise ValueError(
                         f"the model '{name}-{what}' would overwrite the {what} map of "
                         f"'{name}'; choose another name"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_splits(self) -> "Experiment":
+        split = self.split
+        if self.learning_curve and not isinstance(
+            getattr(split, "train", None), int | float
+        ):
+            raise ValueError(
+                f"learning_curve trains on shares, and a split of kind {split.kind} has none; "
+                "split by random, blocks, fields or clusters"
+            )
+        # A window file may have a validation part of its own, which is seen when it is read.
+        if self.map == "best" and not (split.validation or split.kind == "windows"):
+            raise ValueError(
+                "map: best chooses by validation pixels; set split.validation to a share above 0"
+            )
+        least = max(self.window - 1, 2)
+        guard = split.guard if isinstance(split, BlocksSpec) else "auto"
+        if self.gap and (
+            not isinstance(split, BlocksSpec)
+            or guard == "auto"
+            or guard < least
+            or not gap_splits(split, guard).items() <= self.beside.items()
+        ):
+            raise ValueError(
+                "gap: true compares three splits that train on one share: split must be blocks "
+                f"with a guard of {least} pixels or more, beside.centre-free the same blocks "
+                "with half that guard, and beside.random random pixels; have hypercover gap "
+                "write them"
+            )
         return self
 
     @property
@@ -514,11 +504,6 @@ class Experiment(Spec):
     def window(self) -> int:
         """Largest window of the models, in pixels."""
         return max(model.window for model in self.models.values())
-
-    @property
-    def seeds(self) -> range:
-        """One seed per repeat."""
-        return range(self.seed, self.seed + self.repeats)
 
     @property
     def splits(self) -> dict[str, SplitSpec]:
@@ -553,23 +538,23 @@ class Experiment(Spec):
         ------
         ExperimentError
         """
-        for what, names, known in (
+        again = "make the plan again with hypercover plan --ready"
+        for what, names, own in (
             ("model", models, self.models),
             ("features", features, self.features),
-            ("split", [split], {ALL: None, **self.splits}),
+            ("split", [] if split == ALL else [split], self.splits),
         ):
             for name in names:
-                if name not in known:
-                    has = ", ".join(name for name in known if name != ALL) or "none"
+                if name not in own:
                     raise ExperimentError(
-                        f"The plan names the {what} {name!r}, but the experiment next to it "
-                        f"has {has}; make the plan again with hypercover plan --ready."
+                        f"The plan names the {what} {name!r}, but the experiment next to it has "
+                        f"{', '.join(own) or 'none'}; {again}."
                     )
-        if seed is not None and split != ALL and seed not in self.draws(split):
+        draws = () if split == ALL else self.draws(split)
+        if seed is not None and draws and seed not in draws:
             raise ExperimentError(
                 f"The plan names the seed {seed} of the split {split!r}, but the experiment "
-                f"next to it has {self.draws(split)[0]} to {self.draws(split)[-1]}; make the "
-                "plan again with hypercover plan --ready."
+                f"next to it has {draws[0]} to {draws[-1]}; {again}."
             )
 
     def draws(self, split: str) -> range:

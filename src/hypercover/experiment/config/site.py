@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from hypercover.errors import CallError
 from hypercover.jobs.resources import JobResources
@@ -13,18 +13,16 @@ from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
 _MAX_BYTES = 2**16
 Scheduler = Literal["slurm", "pbs-torque", "pbs-pro"]
-_Model = TypeVar("_Model", bound=BaseModel)
+_Model = TypeVar("_Model", bound=JobResources)
 
 
-class _BatchSystem(BaseModel):
-    """The key of ``site.yaml`` that is not a resource."""
-
-    model_config = ConfigDict(extra="forbid")
+class _Site(JobResources):
+    """The keys of ``site.yaml``."""
 
     scheduler: Scheduler | None = None
 
 
-_KEYS = (*_BatchSystem.model_fields, *JobResources.model_fields)
+_KEYS = ("scheduler", *JobResources.model_fields)
 
 
 def site_path() -> Path:
@@ -63,10 +61,8 @@ def site_defaults() -> tuple[Scheduler | None, dict[str, Any]]:
         raise CallError(
             f"{path} must be a mapping of keys to values, such as partition: main."
         )
-    scheduler = {key: value for key, value in values.items() if key == "scheduler"}
-    resources = {key: value for key, value in values.items() if key != "scheduler"}
-    _validated(JobResources, resources, str(path))
-    return _validated(_BatchSystem, scheduler, str(path)).scheduler, resources
+    scheduler = _validated(_Site, values, str(path)).scheduler
+    return scheduler, {key: value for key, value in values.items() if key != "scheduler"}
 
 
 def update_resources(defaults: dict[str, Any], given: dict[str, Any]) -> JobResources:

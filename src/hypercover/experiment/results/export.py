@@ -1,6 +1,6 @@
 """Exports: networks as ONNX, and class maps cleaned, as polygons or as STAC items."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ from hypercover.classifiers.bundle import Bundle, load_bundle
 from hypercover.errors import CallError, ModelError, counted
 from hypercover.experiment.results.outputs import check_map
 from hypercover.files import check_writable, remove_abandoned_drafts
-from hypercover.gis.class_map_files import write_class_map
 from hypercover.gis.cleaning import Cleaning
+from hypercover.gis.map_writing import write_class_map
 from hypercover.gis.polygons import DRIVERS, write_polygons
-from hypercover.gis.stac import write_stac_item
+from hypercover.gis.stac import MapFacts, write_stac_item
 from hypercover.prediction.map_prediction import legend_from_card
-from hypercover.scene.class_map import ClassMap, open_class_map
+from hypercover.scene.class_map import open_class_map
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.selection import read_area
 from hypercover.types import Progress
@@ -88,101 +88,99 @@ def _classes(bundle: Bundle) -> list[dict[str, Any]]:
     return legend_from_card(bundle.card).covering(codes).to_json()
 
 
-@dataclass(frozen=True)
-class MapExport:
-    """What is to be made of a class map."""
+def export_map(
+    source: Path,
+    out: Path,
+    *,
+    majority: int = 1,
+    sieve: int = 1,
+    within: Path | None = None,
+    within_layer: str | None = None,
+    minimum_area: float = 0.0,
+    when: str | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Write a class map in the format of the suffix and return sentences about it.
 
-    majority: int = 1
-    """Side of the majority filter in pixels, odd; 1 = none."""
-    sieve: int = 1
-    """Regions of fewer pixels are merged; 1 = none."""
-    within: Path | None = None
-    """Area outside which the map holds no data."""
-    minimum_area: float = 0.0
-    """Smallest polygon, in hectares."""
-    when: str | None = None
-    """Day the image was taken."""
-    within_layer: str | None = None
-    """Layer of the area, where its file holds several."""
+    Parameters
+    ----------
+    source : the class map
+    out : file to write: polygons (.gpkg, .geojson), a map (.tif) or a STAC item (.json)
+    majority : side of the majority filter in pixels, odd; 1 = none
+    sieve : regions of fewer pixels are merged; 1 = none
+    within, within_layer : area outside which the map holds no data, and its layer
+    minimum_area : smallest polygon, in hectares
+    when : day the image was taken, for STAC
+    progress : called with the number of polygons written, and of all
 
-    def write(self, source: Path, out: Path, progress: Progress | None = None) -> list[str]:
-        """Write what the suffix asks for and return sentences about it.
-
-        Polygons report how many are written, of how many.
-
-        Raises
-        ------
-        CallError
-            If the suffix is unknown, or what was asked for does not go with it.
-        """
-        kind = out.suffix.lower()
-        self._check(kind, out)
-        _check_style(kind, out)
-        cleaning = Cleaning(self.majority, self.sieve)
-        check_map(source)
-        found = open_class_map(source)
-        remove_abandoned_drafts(out)
-        if kind == ".json":
-            write_stac_item(
-                out,
-                source,
-                str(self.when),
-                legend=found.legend,
-                grid=found.grid,
-                origin=found.origin,
-            )
-            return [f"STAC item: {out}"]
-        made = self._made(found, cleaning)
-        if kind in DRIVERS:
-            number, told = write_polygons(
-                made, out, minimum_area=self.minimum_area, progress=progress
-            )
-            said = [f"{counted(number, 'polygon')}: {out}", *([told] if told else [])]
-            return [*said, *(f"Note: {note}" for note in found.notes)]
-        write_class_map(out, made.codes, made.legend, made.grid, **made.origin)
-        changed = np.count_nonzero((made.codes != found.codes) & (made.codes > 0))
-        said = [f"Map: {out}", f"{counted(int(changed), 'pixel')} changed class."]
-        return [*said, *(f"Note: {note}" for note in found.notes)]
-
-    def _made(self, found: ClassMap, cleaning: Cleaning) -> ClassMap:
-        """Return the map clipped and cleaned."""
-        codes = found.codes
-        if self.within is not None:
-            inside = read_area(self.within, found.grid, self.within_layer)
-            codes = np.where(inside, codes, 0).astype(codes.dtype)
-        return replace(found, codes=cleaning.apply(codes))
-
-    def _check(self, kind: str, out: Path) -> None:
-        if kind not in {".json", ".tif", ".tiff", *DRIVERS}:
-            raise CallError(
-                "A class map is exported as polygons (.gpkg, .geojson), as a map (.tif) or "
-                f"as a STAC item (.json), got {out.name!r}; give it one of these suffixes."
-            )
-        if self.minimum_area and kind not in DRIVERS:
-            raise CallError(
-                f"--minimum-area is for polygons, got {out.name!r}; for a map give --sieve "
-                "with pixels."
-            )
-        if (kind == ".json") != (self.when is not None):
-            raise CallError(
-                "A STAC item (.json) needs the day the image was taken, and nothing else "
-                "does; give --datetime 1992-06-12 with it alone."
-            )
-        if kind == ".json" and (self.within or self.majority > 1 or self.sieve > 1):
-            raise CallError(
-                "A STAC item describes a map as it is; clean or clip the map first (-o map.tif)."
-            )
+    Raises
+    ------
+    CallError
+        If the suffix is unknown, or an option does not go with it.
+    """
+    kind = out.suffix.lower()
+    cleaning = Cleaning(majority, sieve)
+    changed = within is not None or bool(cleaning)
+    _check_options(out, minimum_area=minimum_area, when=when, changed=changed)
+    _check_style(out)
+    check_map(source)
+    raw = open_class_map(source)
+    remove_abandoned_drafts(out)
+    if when is not None:
+        facts = MapFacts(legend=raw.legend, grid=raw.grid, origin=raw.origin)
+        write_stac_item(out, source, when, **facts)
+        return [f"STAC item: {out}"]
+    codes = raw.codes
+    if within is not None:
+        inside = read_area(within, raw.grid, within_layer)
+        codes = np.where(inside, codes, 0).astype(codes.dtype)
+    codes = cleaning.apply(codes)
+    if kind in DRIVERS:
+        number, summary = write_polygons(
+            replace(raw, codes=codes), out, minimum_area=minimum_area, progress=progress
+        )
+        sentences = [f"{counted(number, 'polygon')}: {out}", *filter(None, [summary])]
+    else:
+        write_class_map(out, codes, raw.legend, raw.grid, **raw.origin)
+        altered = int(np.count_nonzero((codes != raw.codes) & (codes > 0)))
+        sentences = [f"Map: {out}", f"{counted(altered, 'pixel')} changed class."]
+    return [*sentences, *(f"Note: {note}" for note in raw.notes)]
 
 
-def _check_style(kind: str, out: Path) -> None:
+def _check_options(
+    out: Path, *, minimum_area: float, when: str | None, changed: bool
+) -> None:
+    """Refuse options that do not go with the suffix."""
+    kind = out.suffix.lower()
+    if kind not in {".json", ".tif", ".tiff", *DRIVERS}:
+        raise CallError(
+            "A class map is exported as polygons (.gpkg, .geojson), as a map (.tif) or "
+            f"as a STAC item (.json), got {out.name!r}; give it one of these suffixes."
+        )
+    if minimum_area and kind not in DRIVERS:
+        raise CallError(
+            f"--minimum-area is for polygons, got {out.name!r}; for a map give --sieve "
+            "with pixels."
+        )
+    if (kind == ".json") != (when is not None):
+        raise CallError(
+            "A STAC item (.json) needs the day the image was taken, and nothing else "
+            "does; give --datetime 1992-06-12 with it alone."
+        )
+    if kind == ".json" and changed:
+        raise CallError(
+            "A STAC item describes a map as it is; clean or clip the map first (-o map.tif)."
+        )
+
+
+def _check_style(out: Path) -> None:
     """Refuse polygons beside a map of their name, and the other way round.
 
     QGIS finds the style of both in ``<name>.qml``: the second would take that of the first.
     """
+    kind = out.suffix.lower()
     others = {".tif", ".tiff"} if kind in DRIVERS else set(DRIVERS)
-    if kind == ".json":
-        return
-    for other in (out.with_suffix(suffix) for suffix in sorted(others)):
+    for other in map(out.with_suffix, sorted(others) if kind != ".json" else ()):
         if other.exists():
             raise CallError(
                 f"{out} would take the style {out.with_suffix('.qml').name} of {other}, which "

@@ -4,13 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from hypercover.experiment.config.experiment_file import load_experiment, parse
-from hypercover.experiment.config.schema import (
-    BlocksSpec,
-    CNNSpec,
-    Experiment,
-    gap_splits,
-)
+from hypercover.experiment.config.experiment_file import as_experiment, parse
+from hypercover.experiment.config.schema import BlocksSpec, CNNSpec, Experiment, gap_splits
 from hypercover.experiment.run import run_experiment
 from hypercover.jobs.runner import Event
 
@@ -48,20 +43,25 @@ def leak_gap_experiment(
     ExperimentError
         If the size, the share or the repeats cannot be.
     """
-    blocks = _blocks(experiment)
     window = experiment.window if experiment.window > 1 else _USUAL
-    asked = {"size": size, "train": train}
-    given = {key: value for key, value in asked.items() if value is not None}
-    name = experiment.name if experiment.gap else f"{experiment.name[:60]}-gap"
+    changes = {"size": size, "train": train}
+    split = _blocks(experiment) | {
+        k: value for k, value in changes.items() if value is not None
+    }
     # Validated like a file, as the changes come from the user.
-    split = blocks | given | {"kind": "blocks", "guard": window - 1}
-    document = experiment.model_dump() | {"name": name, "split": split, "beside": {}}
-    document["learning_curve"] = []
-    document |= {"gap": False, "map": experiment.map is not False, "map_from": "split"}
-    document |= {"repeats": experiment.repeats if repeats is None else repeats}
-    plain = parse(document, Path.cwd(), title=f"The leak gap of {experiment.name}")
-    beside = gap_splits(cast(BlocksSpec, plain.split), window - 1)
-    return plain.model_copy(update={"beside": beside, "gap": True})
+    document = experiment.model_dump() | {
+        "name": experiment.name if experiment.gap else f"{experiment.name[:60]}-gap",
+        "split": split | {"kind": "blocks", "guard": window - 1},
+        "beside": {},
+        "learning_curve": [],
+        "gap": False,
+        "map": experiment.map is not False,
+        "map_from": "split",
+        "repeats": experiment.repeats if repeats is None else repeats,
+    }
+    compared = parse(document, Path.cwd(), title=f"The leak gap of {experiment.name}")
+    beside = gap_splits(cast(BlocksSpec, compared.split), window - 1)
+    return compared.model_copy(update={"beside": beside, "gap": True})
 
 
 def _blocks(experiment: Experiment) -> dict[str, Any]:
@@ -75,14 +75,14 @@ def _blocks(experiment: Experiment) -> dict[str, Any]:
         isinstance(model, CNNSpec) and (model.recipe or {}).get("patience")
         for model in experiment.models.values()
     )
-    said: dict[str, Any] = {"validation": spec.validation if patient else 0.0}
+    settings: dict[str, Any] = {"validation": spec.validation if patient else 0.0}
     if isinstance(spec, BlocksSpec):
-        said["size"] = spec.size
+        settings["size"] = spec.size
     share = getattr(spec, "train", None)
     # Masks name a file there, random splits a share or a number of pixels.
     if isinstance(share, float) and share < 1:
-        said["train"] = share
-    return said
+        settings["train"] = share
+    return settings
 
 
 def leak_gap(
@@ -120,10 +120,9 @@ def leak_gap(
     HypercoverError
         What `load_experiment` and `run_experiment` raise.
     """
-    loaded = (
-        experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
+    compared = leak_gap_experiment(
+        as_experiment(experiment), size=size, train=train, repeats=repeats
     )
-    wanted = leak_gap_experiment(loaded, size=size, train=train, repeats=repeats)
-    metrics = run_experiment(wanted, folder, workers=workers, progress=progress)
+    metrics = run_experiment(compared, folder, workers=workers, progress=progress)
     gap: dict[str, Any] = metrics["gap"]
     return gap

@@ -6,6 +6,7 @@ from contextlib import suppress
 from glob import escape
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from hypercover.errors import CallError, RunError
 from hypercover.experiment.config.schema import Experiment
@@ -16,18 +17,8 @@ from hypercover.jobs.plan import FOLDER
 from hypercover.jobs.record import TaskFiles, is_unchanged, result_of
 from hypercover.scene.io.geotiff import sidecar
 
-_FOLDERS = (
-    ".",
-    "features/*",
-    "figures",
-    "maps",
-    "models/*",
-    "models/*/split",
-    "predictions",
-    "search",
-    "splits",
-    "view",
-)
+_FOLDERS = (".", "features/*", "figures", "maps", "models/*", "models/*/split",
+            "predictions", "search", "splits", "view")  # fmt: skip
 
 _SHOWN = (
     *("metrics.json", "log.jsonl", "search.json", "*.csv", "experiment.yaml"),
@@ -40,27 +31,18 @@ def list_maps(run: RunFolder, experiment: Experiment) -> list[Path]:
     """List the class maps that belong to the experiment, that of the best model first."""
     if experiment.map is False:
         return []
-    try:
-        best = result_of(run.path, "reduce")["best"]
-    except RunError:
-        best = None
+    best = _finished(run, "reduce", "best")
     models = sorted(experiment.models, key=lambda model: model != best)
-    return [made for model in models for made in _map_of(run, model)]
+    maps = (_finished(run, f"map-{model}", "map") for model in models)
+    return [run.path / name for name in maps if name]
 
 
-def _emptied(folder: Path) -> None:
-    """Remove a folder of the run if it is empty."""
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _map_of(run: RunFolder, model: str) -> tuple[Path, ...]:
-    """Return the class map that the task of a model made, if it made one."""
+def _finished(run: RunFolder, task: str, key: str) -> Any:
+    """Return an entry in the result of a task; None unless it is done."""
     try:
-        made = result_of(run.path, f"map-{model}")["map"]
+        return result_of(run.path, task)[key]
     except RunError:
-        return ()
-    return (run.path / made,) if made else ()
+        return None
 
 
 def check_unchanged(folder: Path, *patterns: str) -> None:
@@ -77,13 +59,12 @@ def check_unchanged(folder: Path, *patterns: str) -> None:
     CallError
         About the first one.
     """
-    known = _recorded(folder)
-    wanted = {
-        os.path.relpath(one, folder) for each in patterns for one in folder.glob(each)
-    }
-    for name in sorted(wanted & known.keys()):
+    recorded = _recorded(folder)
+    files = chain.from_iterable(folder.glob(pattern) for pattern in patterns)
+    names = {os.path.relpath(file, folder) for file in files}
+    for name in sorted(names & recorded.keys()):
         file = folder / name
-        if not any(is_unchanged(file, size, digest) for size, digest in known[name]):
+        if not any(is_unchanged(file, size, digest) for size, digest in recorded[name]):
             again = "search" if name.startswith("search") else "run"
             raise CallError(
                 f"{file} was changed or damaged since the run made it; {again} the "
@@ -100,21 +81,20 @@ def check_map(path: Path) -> None:
     """
     run = path.absolute().parent.parent
     if RunFolder(run).map(path.stem).name == path.name and (run / FOLDER).is_dir():
-        check_unchanged(
-            run, f"maps/{escape(path.name)}", f"maps/{escape(path.name)}.aux.xml"
-        )
+        name = f"maps/{escape(path.name)}"
+        check_unchanged(run, name, f"{name}.aux.xml")
 
 
 def _recorded(folder: Path) -> dict[str, set[tuple[int, str]]]:
     """Return sizes and checksums of all files written by the tasks of a run and a search."""
-    known: dict[str, set[tuple[int, str]]] = {}
+    recorded: dict[str, set[tuple[int, str]]] = {}
     for home in (folder, SearchFolder(folder).home):
         for result in (home / FOLDER).glob("*.json"):
             record = TaskFiles(home, result.stem).read()
             for name, fact in (record.files if record else {}).items():
                 path = os.path.relpath(home / name, folder)
-                known.setdefault(path, set()).add(fact)
-    return known
+                recorded.setdefault(path, set()).add(fact)
+    return recorded
 
 
 def renew_report(folder: str | Path) -> Path:
@@ -138,49 +118,45 @@ def renew_report(folder: str | Path) -> Path:
     return report
 
 
-def remove_stale_maps(run: RunFolder, before: Experiment, now: Experiment) -> None:
-    """Remove the maps of models that are no longer mapped."""
-    mapped = set(now.models) if now.map is not False else set()
-    for model in set(before.models) - mapped:
-        for file in run.map_files(model):
-            file.unlink(missing_ok=True)
-
-
-def remove_stale_models(run: RunFolder, before: Experiment, now: Experiment) -> None:
-    """Remove the files of models that are no longer part of the experiment."""
-    for model in set(before.models) - set(now.models):
-        for file in run.model_files(model):
-            file.unlink(missing_ok=True)
-        for folder in (run.split_model(model), run.model(model)):
-            _emptied(folder)
-        for split, seed in before.trials:
-            run.predictions(split, seed, model).unlink(missing_ok=True)
+def remove_stale_outputs(run: RunFolder, before: Experiment, now: Experiment) -> None:
+    """Remove what belongs to models, maps, splits and features that are no longer used."""
+    gone = set(before.models) - set(now.models)
+    unmapped = gone if now.map is not False else set(before.models)
+    stale = [file for model in unmapped for file in run.map_files(model)]
+    stale += [file for model in gone for file in run.model_files(model)]
     if before.refits and not now.refits:
         # What lies where the model that maps belongs was trained on other pixels.
         for model in before.models:
-            bundles = run.bundle_files(model), run.bundle_files(model, split=True)
-            for file in chain.from_iterable(bundles):
-                file.unlink(missing_ok=True)
-            _emptied(run.split_model(model))
+            stale += [*run.bundle_files(model), *run.bundle_files(model, split=True)]
+    for split, draw in before.trials:
+        models = gone if (split, draw) in now.trials else before.models
+        stale += [run.predictions(split, draw, model) for model in models]
+    stale += [
+        run.figure(f"split-{split}") for split in set(before.splits) - set(now.splits)
+    ]
+    stale += _stale_splits(run, before, now)
+    # Stacks of features are large.
+    for name in set(used_features(before)) - set(used_features(now)):
+        stale += feature_files(run, name)
+    for file in stale:
+        file.unlink(missing_ok=True)
+    for model in before.models:
+        for folder in (run.split_model(model), run.model(model)):
+            # Not if it holds anything else.
+            with suppress(OSError):
+                folder.rmdir()
 
 
-def remove_stale_splits(run: RunFolder, before: Experiment, now: Experiment) -> None:
-    """Remove the splits that were made before and no longer are, and what was tested on them.
+def _stale_splits(run: RunFolder, before: Experiment, now: Experiment) -> Iterator[Path]:
+    """Yield the files of splits that are no longer made.
 
     A split that the new experiment names as the file it takes over stays.
     """
-    own = set(_split_files(run, now))
     named = {getattr(spec, "path", None) for spec in now.splits.values()}
-    for path in set(_split_files(run, before)) - own:
+    for path in set(_split_files(run, before)) - set(_split_files(run, now)):
         raster = path.with_suffix(".tif")
         if not {path, raster} & named:
-            for file in (path, raster, sidecar(raster)):
-                file.unlink(missing_ok=True)
-    for split, draw in set(before.trials) - set(now.trials):
-        for model in before.models:
-            run.predictions(split, draw, model).unlink(missing_ok=True)
-    for split in set(before.splits) - set(now.splits):
-        run.figure(f"split-{split}").unlink(missing_ok=True)
+            yield from (path, raster, sidecar(raster))
 
 
 def _split_files(run: RunFolder, experiment: Experiment) -> Iterator[Path]:
@@ -197,13 +173,6 @@ def remove_results(run: RunFolder) -> None:
     """
     for stale in (run.metrics, run.confusion, run.log, run.stages, run.report):
         stale.unlink(missing_ok=True)
-
-
-def remove_stale_features(run: RunFolder, before: Experiment, now: Experiment) -> None:
-    """Remove features that are no longer used, as stacks are large."""
-    for name in set(used_features(before)) - set(used_features(now)):
-        for file in feature_files(run, name):
-            file.unlink(missing_ok=True)
 
 
 def remove_drafts(run: RunFolder) -> None:

@@ -1,11 +1,11 @@
 """Comparing runs: every pair of their models on the test pixels they have in common."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from hypercover.evaluation.run_metrics import (
 from hypercover.evaluation.sampling_units import units_of_split
 from hypercover.experiment.results.outputs import check_unchanged
 from hypercover.experiment.results.run_folder import RunFolder
+from hypercover.experiment.results.summary import load_predictions
 from hypercover.files import csv_text, write_json, write_text
 from hypercover.report.descriptions import main_split_name
 from hypercover.scene.labels import LabelMap, match_classes
@@ -51,6 +52,10 @@ class ComparedModel:
     """How the labelled pixels were divided."""
     answers: dict[int, Predictions]
     """Answers for the test pixels by seed."""
+
+    def to_json(self) -> dict[str, str]:
+        """Return label and run as plain values."""
+        return {"model": self.label, "run": str(self.run.path)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +94,8 @@ class RunComparison:
             "notes": list(self.notes),
             "pairs": [
                 {
-                    "first": {"model": pair.first.label, "run": str(pair.first.run.path)},
-                    "second": {
-                        "model": pair.second.label,
-                        "run": str(pair.second.run.path),
-                    },
+                    "first": pair.first.to_json(),
+                    "second": pair.second.to_json(),
                     **pair.comparison.to_json(),
                 }
                 for pair in self.pairs
@@ -103,11 +105,11 @@ class RunComparison:
     def _rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row for each measure of each pair."""
         for pair in self.pairs:
-            names = {"first": pair.first.label, "second": pair.second.label}
-            for measure, code, one in pair.comparison.rows:
-                values = one.to_row()
+            for measure, code, difference in pair.comparison.rows:
+                values = difference.to_row()
                 yield {
-                    **names,
+                    "first": pair.first.label,
+                    "second": pair.second.label,
                     "measure": measure,
                     "code": code,
                     "name": "" if code is None else self.names.get(code, f"Class {code}"),
@@ -127,8 +129,8 @@ class RunComparison:
         overall = [pair.comparison.overall for pair in self.pairs]
         axes = plot_differences(
             [f"{pair.first.label} − {pair.second.label}" for pair in self.pairs],
-            [one.difference for one in overall],
-            [one.interval for one in overall],
+            [measure.difference for measure in overall],
+            [measure.interval for measure in overall],
             ax,
         )
         axes.set_title(f"Overall accuracy, {self.split} split")
@@ -156,28 +158,33 @@ class RunComparison:
 
         The maps are those of the first seed; each says who is right where.
         """
-        from hypercover.gis.agreement import agreement_legend, agreement_map
-        from hypercover.gis.class_map_files import write_class_map
+        from hypercover.gis.map_writing import (
+            agreement_legend,
+            agreement_map,
+            write_class_map,
+        )
         from hypercover.scene.class_map import open_class_map
 
         files = [folder / "comparison.json", folder / "comparison.csv"]
         write_json(files[0], self.to_json())
         write_text(files[1], self.csv())
+        origin = {
+            name: self.mark == origin_label({name: True})
+            for name in ("simulated", "stand_in")
+        }
         for pair in self.pairs:
-            one, other = pair.first, pair.second
-            where, stem = one.run.split("main", 0)
-            check_unchanged(one.run.path, f"{stem}.tif")
-            land = open_class_map(where / f"{stem}.tif")
-            path = folder / f"agreement-{_plain(one.label)}-{_plain(other.label)}.tif"
+            models = (pair.first, pair.second)
+            where, stem = pair.first.run.split("main", 0)
+            check_unchanged(pair.first.run.path, f"{stem}.tif")
+            labels = [re.sub(r"[^A-Za-z0-9_.-]+", "-", model.label) for model in models]
+            files.append(folder / f"agreement-{'-'.join(labels)}.tif")
             write_class_map(
-                path,
-                agreement_map(one.answers[self.seeds[0]], other.answers[self.seeds[0]]),
-                agreement_legend(one.label, other.label),
-                land.grid,
-                simulated=self.mark == origin_label({"simulated": True}),
-                stand_in=self.mark == origin_label({"stand_in": True}),
+                files[-1],
+                agreement_map(*(model.answers[self.seeds[0]] for model in models)),
+                agreement_legend(*(model.label for model in models)),
+                open_class_map(where / f"{stem}.tif").grid,
+                **origin,
             )
-            files.append(path)
         return files
 
 
@@ -207,35 +214,77 @@ def compare_runs(
         pixels differ; the sentence says how.
     """
     records = {Path(run): read_run_metrics(Path(run)) for run in runs}
-    asked = {run: _chosen(record, models, split, run) for run, record in records.items()}
-    _check_models(asked, models)
-    seeds = _common_seeds(asked)
-    names, moved, matched = _one_legend(records)
-    entrants = [
-        _entrant(run, name, model, seeds=seeds, runs=asked, codes=moved[run])
-        for run, (_, _, chosen) in asked.items()
-        for name, model in chosen.items()
+    candidates = [
+        candidate
+        for run, record in records.items()
+        for candidate in _candidates(record, models, split, run)
     ]
-    for other in entrants[1:]:
-        _check_same(entrants[0], other, seeds)
-    every = [one for entrant in entrants for one in entrant.answers.values()]
-    record = next(iter(records.values()))
-    codes = sorted({*names, *class_codes(every)})
-    units = units_of_split(entrants[0].split.kind, entrants[0].split.settings)
+    _check_models(candidates, models, list(records))
+    seeds = _common_seeds(candidates)
+    names, codes_by_run, matched = _one_legend(records)
+    compared = [
+        _load(candidate, seeds, list(records), codes_by_run[candidate.run])
+        for candidate in candidates
+    ]
+    for other in compared[1:]:
+        _check_same_pixels(compared[0], other, seeds)
+    answers = [part for model in compared for part in model.answers.values()]
+    codes = sorted({*names, *class_codes(answers)})
+    units = units_of_split(compared[0].split.kind, compared[0].split.settings)
     pairs = tuple(
-        ModelPair(one, other, compare_models(
-            list(one.answers.values()), list(other.answers.values()),
+        ModelPair(first, second, compare_models(
+            list(first.answers.values()), list(second.answers.values()),
             units=units, codes=codes, resamples=resamples, seed=seed,
         ))
-        for one, other in combinations(entrants, 2)
+        for first, second in combinations(compared, 2)
     )  # fmt: skip
-    said = origin_label(record.scene.model_dump())
-    notes = (*matched, *_left_out(asked, seeds, names, every))
-    return RunComparison(split, seeds, names, pairs, said, notes)
+    origin = origin_label(next(iter(records.values())).scene.model_dump())
+    notes = (*matched, *_left_out(candidates, seeds, names, answers))
+    return RunComparison(split, seeds, names, pairs, origin, notes)
 
 
-Asked = dict[Path, tuple[str, SplitMetrics, dict[str, ModelMetrics]]]
-"""By run: the name under which it keeps the split, the split, and the models asked for."""
+class _Candidate(NamedTuple):
+    """A model of a run under the split that is compared."""
+
+    run: Path
+    name: str
+    split_name: str
+    """Name under which the run keeps the split."""
+    split: SplitMetrics
+    draws: dict[int, list[int]]
+    """Draws of the split by seed: one, or one a fold."""
+
+
+def _candidates(
+    record: RunMetrics, models: Sequence[str], split: str, run: Path
+) -> list[_Candidate]:
+    """List the models of a run under a split, all of them or those named."""
+    splits = {"main": SplitResults(split=record.split, models=record.models)}
+    splits |= record.beside | record.learning_curve
+    # The main split has a name in the tables, too.
+    gap = record.gap is not None
+    title = main_split_name(record.split.kind, record.beside, gap=gap)
+    name = "main" if split == title else split
+    if name not in splits:
+        listed = ", ".join([f"main ({title})", *sorted(splits.keys() - {"main"})])
+        raise CallError(f"{run} has no split named {split!r}; it has {listed}.")
+    return [
+        _Candidate(run, model, name, splits[name].split, _draws_of(metrics))
+        for model, metrics in splits[name].models.items()
+        if not models or model in models
+    ]
+
+
+def _draws_of(model: ModelMetrics) -> dict[int, list[int]]:
+    """Return the draws of a model by seed."""
+    draws = sorted(row.seed for row in model.repeats if row.seed is not None)
+    folds = max(model.folds, 1)
+    if folds == 1:
+        return {draw: [draw] for draw in draws}
+    return {
+        draws[0] + repeat: draws[repeat * folds : (repeat + 1) * folds]
+        for repeat in range(len(draws) // folds)
+    }
 
 
 def _one_legend(
@@ -247,174 +296,117 @@ def _one_legend(
     -------
     names by code, for each run the code that each of its codes becomes, and notes
     """
-    runs = list(records.items())
-    first, record = runs[0]
+    (first, record), *others = records.items()
     names = {row.code: row.name for row in record.legend}
-    moved = {first: {code: code for code in names}}
+    codes = {first: {code: code for code in names}}
     notes = []
-    for run, other in runs[1:]:
-        own = {row.code: row.name for row in other.legend}
-        moved[run] = {code: code for code in own}
-        if all(names.get(code, name) == name for code, name in own.items()):
-            names |= own
+    for run, other in others:
+        classes = {row.code: row.name for row in other.legend}
+        if all(names.get(code, name) == name for code, name in classes.items()):
+            codes[run] = {code: code for code in classes}
+            names |= classes
             continue
-        labels = LabelMap(np.array([list(own)], np.uint16), names=own)
-        found = match_classes(labels, Legend.of(names), str(first))
-        moved[run] = dict(zip(own, found.codes[0].tolist(), strict=True))
-        names = dict(found.names)
-        notes += [f"{run}: {note}" for note in found.notes]
-    return names, moved, notes
+        labels = LabelMap(np.array([list(classes)], np.uint16), names=classes)
+        matched = match_classes(labels, Legend.of(names), str(first))
+        codes[run] = dict(zip(classes, matched.codes[0].tolist(), strict=True))
+        names = dict(matched.names)
+        notes += [f"{run}: {note}" for note in matched.notes]
+    return names, codes, notes
 
 
-def _chosen(
-    record: RunMetrics, models: Sequence[str], split: str, run: Path
-) -> tuple[str, SplitMetrics, dict[str, ModelMetrics]]:
-    """Return a split of a run and the models asked for."""
-    kept = {"main": SplitResults(split=record.split, models=record.models)}
-    kept |= record.beside | record.learning_curve
-    gap = record.gap is not None
-    # The main split answers to the name by which the tables call it, too.
-    called = main_split_name(record.split.kind, record.beside, gap=gap)
-    name = "main" if split == called else split
-    if name not in kept:
-        others = ", ".join(sorted(kept.keys() - {"main"}))
-        shown = f"main ({called})" + (f", {others}" if others else "")
-        raise CallError(f"{run} has no split named {split!r}; it has {shown}.")
-    known = kept[name].models
-    chosen = {one: model for one, model in known.items() if not models or one in models}
-    return name, kept[name].split, chosen
-
-
-def _check_models(asked: Asked, models: Sequence[str]) -> None:
+def _check_models(
+    candidates: Sequence[_Candidate], models: Sequence[str], runs: Sequence[Path]
+) -> None:
     """Refuse names of no model, and fewer models than two."""
-    known = {name for _, _, chosen in asked.values() for name in chosen}
-    runs = ", ".join(map(str, asked))
-    missing = sorted(set(models) - known)
+    listed = ", ".join(map(str, runs))
+    missing = sorted(set(models) - {candidate.name for candidate in candidates})
     if missing:
-        raise CallError(f"No model is named {missing[0]!r} in {runs}; give one that is.")
-    count = sum(len(chosen) for _, _, chosen in asked.values())
-    if count < 2:
+        raise CallError(f"No model is named {missing[0]!r} in {listed}; give one that is.")
+    if len(candidates) < 2:
         raise CallError(
-            f"A comparison needs at least two models, found {count} in {runs}; give another "
-            "run or leave out --model."
+            f"A comparison needs at least two models, found {len(candidates)} in {listed}; "
+            "give another run or leave out --model."
         )
 
 
-def _draws_of(model: ModelMetrics) -> dict[int, list[int]]:
-    """Return for each seed the draws of the split that it made: one, or one a fold."""
-    draws = sorted(row.seed for row in model.repeats if row.seed is not None)
-    folds = max(model.folds, 1)
-    return (
-        {
-            draws[0] + repeat: draws[repeat * folds : (repeat + 1) * folds]
-            for repeat in range(len(draws) // folds)
-        }
-        if folds > 1
-        else {draw: [draw] for draw in draws}
-    )
-
-
-def _seeds_of(model: ModelMetrics) -> set[int]:
-    return set(_draws_of(model))
-
-
-def _common_seeds(asked: Asked) -> tuple[int, ...]:
-    each = [
-        _seeds_of(model) for _, _, chosen in asked.values() for model in chosen.values()
-    ]
-    common = set.intersection(*each)
+def _common_seeds(candidates: Sequence[_Candidate]) -> tuple[int, ...]:
+    common = set.intersection(*(set(candidate.draws) for candidate in candidates))
     if not common:
-        told = " and ".join(
-            f"{run} has {_words(_seeds_of(next(iter(chosen.values()))))}"
-            for run, (_, _, chosen) in asked.items()
-            if chosen
+        first = {candidate.run: candidate for candidate in candidates[::-1]}
+        listed = " and ".join(
+            f"{run} has {_words(first[run].draws)}"
+            for run in dict.fromkeys(candidate.run for candidate in candidates)
         )
         raise CallError(
-            f"The runs have no seed in common: {told}; run one with the seed of the other."
+            f"The runs have no seed in common: {listed}; run one with the seed of the other."
         )
     return tuple(sorted(common))
 
 
-def _words(seeds: set[int]) -> str:
+def _words(seeds: Iterable[int]) -> str:
     listed = sorted(seeds)
-    if len(listed) == 1:
-        return f"seed {listed[0]}"
-    return f"seeds {', '.join(map(str, listed))}" if listed else "none"
+    name = "seed" if len(listed) == 1 else "seeds"
+    return f"{name} {', '.join(map(str, listed))}" if listed else "none"
 
 
-def _entrant(
-    path: Path,
-    name: str,
-    model: ModelMetrics,
-    *,
-    seeds: Sequence[int],
-    runs: Asked,
-    codes: dict[int, int],
+def _load(
+    candidate: _Candidate, seeds: Sequence[int], runs: Sequence[Path], codes: dict[int, int]
 ) -> ComparedModel:
-    run, draws = RunFolder(path), _draws_of(model)
-    kept, split, _ = runs[path]
+    """Load the answers of a model, and label it by as much as tells it apart."""
+    folder, label = RunFolder(candidate.run), candidate.name
+    if len(runs) > 1:
+        alike = sum(other.name == candidate.run.name for other in runs) > 1
+        label = f"{candidate.run if alike else candidate.run.name}/{label}"
+    draws = [candidate.draws[seed] for seed in seeds]
+    loaded = load_predictions(
+        folder, candidate.name, split=candidate.split_name, seeds=draws
+    )
     answers = {
-        seed: Predictions.joined([
-            Predictions.load(run.predictions(kept, draw, name)) for draw in draws[seed]
-        ]).recoded(codes)
-        for seed in seeds
-    }  # fmt: skip
-    return ComparedModel(_label(path, name, list(runs)), run, split, answers)
+        seed: predictions.recoded(codes)
+        for seed, predictions in zip(seeds, loaded, strict=True)
+    }
+    return ComparedModel(label, folder, candidate.split, answers)
 
 
-def _label(run: Path, model: str, runs: Sequence[Path]) -> str:
-    """Name a model, with its run where there are several, by as much as tells them apart."""
-    if len(runs) == 1:
-        return model
-    alike = sum(other.name == run.name for other in runs) > 1
-    return f"{run if alike else run.name}/{model}"
-
-
-def _check_same(one: ComparedModel, other: ComparedModel, seeds: Sequence[int]) -> None:
+def _check_same_pixels(
+    first: ComparedModel, second: ComparedModel, seeds: Sequence[int]
+) -> None:
     """Refuse models that were tested on other pixels, and say how these differ."""
     for seed in seeds:
-        said = describe_test_difference(one.answers[seed], other.answers[seed])
-        if said:
+        difference = describe_test_difference(first.answers[seed], second.answers[seed])
+        if difference:
+            splits = _split_difference(first.split, second.split)
             raise CallError(
-                f"{one.label} and {other.label} were tested on other pixels: under seed "
-                f"{seed} {said}{_splits(one.split, other.split)}; compare runs of the same "
-                "scene, split and seed."
+                f"{first.label} and {second.label} were tested on other pixels: under seed "
+                f"{seed} {difference}{splits}; compare runs of the same scene, split and seed."
             )
 
 
-def _splits(one: SplitMetrics, other: SplitMetrics) -> str:
-    """Say how two splits were made, where that differs."""
-    if one.kind != other.kind:
-        return f" (splits of the kinds {one.kind} and {other.kind})"
-    keys = [
-        key
-        for key in sorted({*one.settings, *other.settings} - {"origin"})
-        if one.settings.get(key) != other.settings.get(key)
-    ]
-    if not keys:
-        return ""
-    told = (f"{key} {one.settings.get(key)} and {other.settings.get(key)}" for key in keys)
-    return f" (splits with {', '.join(told)})"
+def _split_difference(first: SplitMetrics, second: SplitMetrics) -> str:
+    """Describe how two splits were made, where that differs."""
+    if first.kind != second.kind:
+        return f" (splits of the kinds {first.kind} and {second.kind})"
+    values = (
+        (key, first.settings.get(key), second.settings.get(key))
+        for key in sorted({*first.settings, *second.settings} - {"origin"})
+    )
+    differing = [f"{key} {this} and {that}" for key, this, that in values if this != that]
+    return f" (splits with {', '.join(differing)})" if differing else ""
 
 
 def _left_out(
-    asked: Asked, seeds: Sequence[int], names: dict[int, str], every: Sequence[Predictions]
+    candidates: Sequence[_Candidate],
+    seeds: Sequence[int],
+    names: dict[int, str],
+    answers: Sequence[Predictions],
 ) -> Iterator[str]:
-    """Name seeds that not all have, and classes that nobody was asked for."""
-    more = {
-        seed
-        for _, _, chosen in asked.values()
-        for model in chosen.values()
-        for seed in _seeds_of(model) - set(seeds)
-    }
+    """Name seeds that not all have, and classes without a test pixel."""
+    more = {seed for candidate in candidates for seed in candidate.draws} - set(seeds)
     if more:
         yield f"Not all have {_words(more)}, so these were left out."
-    tested = {int(code) for one in every for code in set(one.labels.tolist())}
-    empty = [name for code, name in names.items() if code not in tested]
-    if empty:
-        yield f"Without a test pixel, so not compared: {', '.join(empty)}."
-
-
-def _plain(label: str) -> str:
-    """Turn a label into a part of a file name."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", label)
+    tested = {
+        int(code) for predictions in answers for code in np.unique(predictions.labels)
+    }
+    untested = [name for code, name in names.items() if code not in tested]
+    if untested:
+        yield f"Without a test pixel, so not compared: {', '.join(untested)}."

@@ -1,58 +1,35 @@
 """The paths of a run folder and of a search in it."""
 
-import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
+from hypercover.files import file_sha256
 from hypercover.jobs.plan import FOLDER
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """The paths of a run."""
 
-    path: Path
-    """The folder itself."""
-
-    @property
-    def experiment(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        """The folder itself."""
+        self.experiment = path / "experiment.yaml"
         """The resolved experiment file."""
-        return self.path / "experiment.yaml"
-
-    @property
-    def metrics(self) -> Path:
+        self.metrics = path / "metrics.json"
         """Every figure of the run."""
-        return self.path / "metrics.json"
-
-    @property
-    def confusion(self) -> Path:
+        self.confusion = path / "confusion.csv"
         """Confusion matrices as a table."""
-        return self.path / "confusion.csv"
-
-    @property
-    def gap(self) -> Path:
+        self.gap = path / "gap.csv"
         """The leak gap as a table."""
-        return self.path / "gap.csv"
-
-    @property
-    def stages(self) -> Path:
+        self.stages = path / "stages.csv"
         """Seconds of each task and its share of their sum, as a table."""
-        return self.path / "stages.csv"
-
-    @property
-    def log(self) -> Path:
+        self.log = path / "log.jsonl"
         """Training curves, one JSON object a line."""
-        return self.path / "log.jsonl"
-
-    @property
-    def report(self) -> Path:
+        self.report = path / "report.html"
         """The report."""
-        return self.path / "report.html"
-
-    @property
-    def inputs(self) -> Path:
+        self.inputs = path / FOLDER / "inputs.json"
         """Sizes and checksums of the input files."""
-        return self.path / FOLDER / "inputs.json"
+        self.checkpoints = path / "checkpoints"
+        """Folders of trainings that are under way, one for each task."""
 
     def figure(self, name: str) -> Path:
         """Return the path of a figure."""
@@ -88,11 +65,6 @@ class RunFolder:
         """Return the folder of a stack of features and the chain that made it."""
         return self.path / "features" / name
 
-    @property
-    def checkpoints(self) -> Path:
-        """Folders of trainings that are under way, one for each task."""
-        return self.path / "checkpoints"
-
     def tensorboard(self, task: str) -> Path:
         """Return the folder of the events that TensorBoard reads of a task."""
         return self.path / "tensorboard" / task
@@ -107,14 +79,12 @@ class RunFolder:
 
     def map_files(self, name: str) -> tuple[Path, ...]:
         """Return every file that mapping with a model can write."""
-        rasters = [self.map(name, what) for what in ("", "confidence", "check", "clean")]
+        kinds = ("", "confidence", "check", "clean")
+        rasters = [self.map(name, kind) for kind in kinds]
         beside = [
-            path
+            raster.with_name(f"{raster.stem}{suffix}")
             for raster in rasters
-            for path in (
-                *(raster.with_suffix(suffix) for suffix in (".qml", ".stac.json")),
-                Path(f"{raster}.aux.xml"),
-            )
+            for suffix in (".qml", ".stac.json", ".tif.aux.xml")
         ]
         figures = [self.figure(f"{what}-{name}") for what in ("map", "confidence", "check")]
         return (*rasters, *beside, *figures, self.view(name))
@@ -122,18 +92,10 @@ class RunFolder:
     def model_files(self, name: str) -> tuple[Path, ...]:
         """Return every file except maps that training a model can write."""
         bundle = (*self.bundle_files(name), *self.bundle_files(name, split=True))
-        drawn = (
-            "abstention",
-            "classes",
-            "confused",
-            "confusion",
-            "reliability",
-            "training",
-        )
+        drawn = "abstention", "classes", "confused", "confusion", "reliability", "training"
         return (*bundle, *(self.figure(f"{what}-{name}") for what in drawn))
 
 
-@dataclass(frozen=True)
 class SearchFolder:
     """The paths of a search: results next to those of a run, tasks in a subfolder.
 
@@ -141,35 +103,22 @@ class SearchFolder:
     other's files.
     """
 
-    path: Path
-    """The run folder."""
-
-    @property
-    def home(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        """The run folder."""
+        self.home = path / "search"
         """Folder of the tasks, the features and the finished cells."""
-        return self.path / "search"
-
-    @property
-    def experiment(self) -> Path:
+        self.experiment = RunFolder(self.home).experiment
         """The experiment file as it was searched."""
-        return RunFolder(self.home).experiment
-
-    @property
-    def table(self) -> Path:
+        self.table = path / "search.json"
         """Every figure of the search."""
-        return self.path / "search.json"
+        self.csv = path / "search.csv"
+        """Every cell as a line."""
 
     @property
     def digest(self) -> str | None:
         """SHA-256 of the figures, in hexadecimal; None where there are none."""
-        if not self.table.is_file():
-            return None
-        return hashlib.sha256(self.table.read_bytes()).hexdigest()
-
-    @property
-    def csv(self) -> Path:
-        """Every cell as a line."""
-        return self.path / "search.csv"
+        return file_sha256(self.table) if self.table.is_file() else None
 
     def figure(self, model: str, by: str) -> Path:
         """Return the path of a heat map."""

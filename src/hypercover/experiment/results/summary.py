@@ -1,8 +1,11 @@
 """From the results of single seeds and folds to the figures of a run."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, product
 from statistics import fmean, stdev
 from typing import Any
+
+import numpy as np
 
 from hypercover.evaluation.accuracy import OVERALL_MEASURES
 from hypercover.evaluation.calibration import abstention_curve
@@ -22,7 +25,6 @@ from hypercover.evaluation.run_metrics import (
     ModelMetrics,
     PartCount,
     SceneMetrics,
-    SeedCalibration,
     SelectiveAccuracy,
     SplitMetrics,
     SplitResults,
@@ -45,25 +47,34 @@ _PER_SEED = (
 )
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    """Average the known values; None if there are none."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+def _defined(items: Sequence[Any], name: str) -> list[float]:
+    """Return an attribute of several items where it is not None."""
+    return [value for item in items if (value := getattr(item, name)) is not None]
 
 
 def _means(items: Sequence[Any], names: Sequence[str]) -> dict[str, float | None]:
-    """Average some attributes over several items."""
-    return {name: _mean(getattr(item, name) for item in items) for name in names}
+    """Average some attributes over several items; None if none of them has one."""
+    values = {name: _defined(items, name) for name in names}
+    return {name: fmean(numbers) if numbers else None for name, numbers in values.items()}
 
 
 def _spread(results: Sequence[ModelMetrics]) -> dict[str, float | None]:
     """Return the standard deviation of the overall measures over several results."""
-    values = {
-        name: [value for one in results if (value := getattr(one, name)) is not None]
-        for name in OVERALL_MEASURES
-    }
+    values = {name: _defined(results, name) for name in OVERALL_MEASURES}
+    return {name: stdev(x) if len(x) > 1 else None for name, x in values.items()}
+
+
+def _weighted_leaks(
+    audits: Sequence[LeakageMetrics], weights: Sequence[float]
+) -> dict[str, Any]:
+    """Average the leaking shares of several splits by their test pixels."""
     return {
-        name: stdev(known) if len(known) > 1 else None for name, known in values.items()
+        name: sum(
+            (getattr(audit, name) or 0.0) * weight
+            for audit, weight in zip(audits, weights, strict=True)
+        )
+        / sum(weights)
+        for name in _LEAK_SHARES
     }
 
 
@@ -74,13 +85,8 @@ def average_seeds(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> Mode
     the standard deviation.  A single result keeps its exact counts.
     """
     repeats = [
-        DrawMetrics(
-            seed=seed,
-            overall_accuracy=one.overall_accuracy,
-            average_accuracy=one.average_accuracy,
-            kappa=one.kappa,
-        )
-        for seed, one in zip(seeds, results, strict=True)
+        DrawMetrics(seed=seed, **{name: getattr(result, name) for name in OVERALL_MEASURES})
+        for seed, result in zip(seeds, results, strict=True)
     ]
     changes: dict[str, Any] = {"repeats": repeats, "spread": None}
     if len(results) > 1:
@@ -99,7 +105,7 @@ def average_seeds(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> Mode
 
 def _average_classes(results: Sequence[ModelMetrics]) -> list[ClassScore]:
     by_code: dict[int, list[ClassScore]] = {}
-    for score in (score for one in results for score in one.per_class):
+    for score in chain.from_iterable(result.per_class for result in results):
         by_code.setdefault(score.code, []).append(score)
     return [
         scores[0].model_copy(update=_means(scores, _PER_CLASS))
@@ -109,28 +115,28 @@ def _average_classes(results: Sequence[ModelMetrics]) -> list[ClassScore]:
 
 def sum_confusion(results: Sequence[ModelMetrics]) -> Confusion:
     """Sum the confusion matrices of several results."""
-    codes = sorted({code for one in results for code in one.confusion.codes})
-    place = {code: position for position, code in enumerate(codes)}
-    matrix: list[list[float]] = [[0] * len(codes) for _ in codes]
-    for own in (one.confusion for one in results):
-        for reference, row in zip(own.codes, own.matrix, strict=True):
-            for predicted, count in zip(own.codes, row, strict=True):
-                matrix[place[reference]][place[predicted]] += count
-    return Confusion(codes=codes, matrix=matrix)
+    parts = [result.confusion for result in results]
+    codes = sorted({code for part in parts for code in part.codes})
+    # Of objects, so that whole counts stay integers.
+    total = np.zeros((len(codes), len(codes)), object)
+    for part in parts:
+        positions = np.searchsorted(codes, part.codes)
+        total[np.ix_(positions, positions)] += np.array(part.matrix, object)
+    return Confusion(codes=codes, matrix=total.tolist())
 
 
 def _average_leakage(results: Sequence[ModelMetrics]) -> LeakageMetrics:
-    audits = [one.leakage for one in results]
+    audits = [result.leakage for result in results]
     changes: dict[str, Any] = dict(_means(audits, _LEAK_SHARES))
-    carried = [one.features for one in audits if one.features is not None]
     if audits[0].features is not None:
-        changes["features"] = mean_feature_leakage(carried)
+        features = [audit.features for audit in audits if audit.features is not None]
+        changes["features"] = mean_feature_leakage(features)
     return audits[0].model_copy(update=changes)
 
 
 def _join_searches(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> dict[str, Any]:
     """Return the grid of the first seed, with the parameters that each seed chose."""
-    searches = [one.search for one in results]
+    searches = [result.search for result in results]
     if searches[0] is None or not all(searches):
         return {}
     choices = [
@@ -138,10 +144,8 @@ def _join_searches(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> dic
         for seed, search in zip(seeds, searches, strict=True)
         if search is not None and (best := search.best) is not None
     ]
-    return {
-        "search": searches[0].model_copy(update={"choices": choices}),
-        **_means(results, ("search_seconds",)),
-    }
+    search = searches[0].model_copy(update={"choices": choices})
+    return {"search": search, **_means(results, ("search_seconds",))}
 
 
 def combine_folds(
@@ -162,55 +166,43 @@ def combine_folds(
     """
     starts = range(0, len(results), folds)
     pooled = [_pool_folds(results[start : start + folds]) for start in starts]
-    each = average_seeds(results, draws)
+    by_draw = average_seeds(results, draws)
     repeats = [
         row.model_copy(update={"fold": position % folds + 1})
-        for position, row in enumerate(each.repeats)
+        for position, row in enumerate(by_draw.repeats)
     ]
     changes = {"folds": folds, "repeats": repeats, "spread": _spread(results)}
     # Each fold has its own temperature, C and gamma.
-    if each.calibration is not None:
-        changes["calibration"] = each.calibration
-    if each.search is not None:
-        changes["search"] = each.search
+    optional = {"calibration": by_draw.calibration, "search": by_draw.search}
+    changes |= {name: part for name, part in optional.items() if part is not None}
     return average_seeds(pooled, draws[::folds]).model_copy(update=changes)
 
 
 def _pool_folds(results: Sequence[ModelMetrics]) -> ModelMetrics:
     """Join the results of one model on the folds of one seed."""
     first = results[0]
-    tested = [sum(map(sum, one.confusion.matrix)) for one in results]
-    shares = {
-        share: _weighted_mean([getattr(one.leakage, share) for one in results], tested)
-        for share in _LEAK_SHARES
-    }
+    tested = [sum(map(sum, result.confusion.matrix)) for result in results]
+    leaks = _weighted_leaks([result.leakage for result in results], tested)
     scores = [
-        score.model_copy(update=_means([score, *others], ("train_count",)))
-        for score, *others in zip(*(one.per_class for one in results), strict=True)
+        same[0].model_copy(update=_means(same, ("train_count",)))
+        for same in zip(*(result.per_class for result in results), strict=True)
     ]
-    pooled = Evaluation.from_metrics(
-        first.model_copy(update={"confusion": sum_confusion(results), "per_class": scores})
-    ).to_metrics()
+    summed = {"confusion": sum_confusion(results), "per_class": scores}
+    pooled = Evaluation.from_metrics(first.model_copy(update=summed)).to_metrics()
     times = {
         name: sum(seconds)
         for name in _SECONDS
-        if None not in (seconds := [getattr(one, name) for one in results])
+        if len(seconds := _defined(results, name)) == len(results)
     }
-    accuracies = [one.validation_accuracy for one in results]
-    known = [share for share in accuracies if share is not None]
+    validated = _defined(results, "validation_accuracy")
     return first.model_copy(
         update={
             **{name: getattr(pooled, name) for name in pooled.model_fields_set},
-            "leakage": first.leakage.model_copy(update=shares),
-            "validation_accuracy": sum(known) / len(known) if known else None,
+            "leakage": first.leakage.model_copy(update=leaks),
+            "validation_accuracy": sum(validated) / len(validated) if validated else None,
             **times,
         }
     )
-
-
-def _weighted_mean(shares: Sequence[float | None], weights: Sequence[float]) -> float:
-    weighted = ((share or 0.0) * by for share, by in zip(shares, weights, strict=True))
-    return sum(weighted) / sum(weights)
 
 
 def pool_splits(splits: Sequence[SplitMetrics], *, refits: bool) -> SplitMetrics:
@@ -223,62 +215,53 @@ def pool_splits(splits: Sequence[SplitMetrics], *, refits: bool) -> SplitMetrics
     refits : whether the mapping models are trained on all labelled pixels
     """
     first = splits[0]
-    tested = [one.test.count for one in splits]
-    test = _pool_part("test", splits)
-    never = set.intersection(*({row.code for row in one.unscored} for one in splits))
+    tested = [split.test.count for split in splits]
+    parts: dict[str, Any] = {
+        part: _pool_part(part, splits) for part in ("train", "validation", "test", "guard")
+    }
+    never = set.intersection(*({row.code for row in split.unscored} for split in splits))
     # Each fold has its own digest, in its own file.
     return SplitMetrics(
         kind=first.kind,
         seed=first.seed,
         settings={key: value for key, value in first.settings.items() if key != "fold"},
         window=first.window,
-        train=_pool_part("train", splits),
-        validation=_pool_part("validation", splits),
-        test=test,
-        guard=_pool_part("guard", splits),
+        **parts,
         unscored=[
-            _explain_unscored(row, test.per_class[row.code])
+            _explain_unscored(row, parts["test"].per_class[row.code])
             for row in first.unscored
             if row.code in never
         ],
         leakage={
             window: LeakageMetrics(
-                centre_in_window=_weighted_mean(
-                    [one.leakage[window].centre_in_window for one in splits], tested
-                ),
-                window_overlap=_weighted_mean(
-                    [one.leakage[window].window_overlap for one in splits], tested
-                ),
+                **_weighted_leaks([split.leakage[window] for split in splits], tested)
             )
             for window in first.leakage
         },
-        notes=[*first.notes, _folds_note(splits, test.count, refits)],
+        notes=[*first.notes, _folds_note(splits, parts["test"].count, refits)],
     )
 
 
-def _pool_part(part: str, splits: Sequence[SplitMetrics]) -> PartCount:
+def _pool_part(name: str, splits: Sequence[SplitMetrics]) -> PartCount:
     """Sum the pixels of the test part, each tested once; average the other parts."""
-    parts: list[PartCount] = [getattr(one, part) for one in splits]
+    parts: list[PartCount] = [getattr(split, name) for split in splits]
 
-    def pool(counts: Sequence[float]) -> float:
+    def pool(counts: Iterable[float]) -> float:
         total = sum(counts)
-        return total if part == "test" else round(total / len(counts), 1)
+        return total if name == "test" else round(total / len(parts), 1)
 
-    return PartCount(
-        count=pool([one.count for one in parts]),
-        per_class={
-            code: pool([one.per_class[code] for one in parts])
-            for code in parts[0].per_class
-        },
-    )
+    per_class = {
+        code: pool(part.per_class[code] for part in parts) for code in parts[0].per_class
+    }
+    return PartCount(count=pool(part.count for part in parts), per_class=per_class)
 
 
 def _explain_unscored(row: UnscoredClass, tested: float) -> UnscoredClass:
-    reason = (
-        "no fold has it in both training and test, so its test pixels count as errors"
-        if tested
-        else "none of its pixels can be held out"
-    )
+    reason = "none of its pixels can be held out"
+    if tested:
+        reason = (
+            "no fold has it in both training and test, so its test pixels count as errors"
+        )
     return row.model_copy(update={"reason": reason})
 
 
@@ -320,7 +303,7 @@ def model_interval(
     split : its kind and settings determine the sampling units
     codes : classes to list, in ascending order
     """
-    if not sum(map(len, predictions)):
+    if not any(map(len, predictions)):
         return None
     units = units_of_split(split.kind, split.settings)
     return accuracy_intervals(predictions, units=units, codes=codes)
@@ -345,30 +328,21 @@ def draw_learning_curve(
     from hypercover.figures.accuracy_curves import draw_curve
     from hypercover.figures.canvas import save_figure
 
-    rows = learning_curve_rows(experiment, parts)
+    rows = []
+    shares = sorted(zip(experiment.learning_curve, experiment.curve_splits, strict=True))
+    for name, (share, split) in product(experiment.models, shares):
+        model = parts[split].models[name]
+        row = CurvePoint(
+            model=name,
+            train=share,
+            overall_accuracy=model.overall_accuracy,
+            spread=model.spread_of("overall_accuracy"),
+            interval=model.interval.overall_accuracy if model.interval else None,
+        )
+        rows.append(row)
     title = f"{scene.name}{title_suffix(scene)}"
     save_figure(draw_curve([row.to_json() for row in rows], title=title), figure)
     return LearningCurve(rows=rows)
-
-
-def learning_curve_rows(
-    experiment: Experiment, parts: Mapping[str, SplitResults]
-) -> list[CurvePoint]:
-    """Return one row for each model and share, shares ascending."""
-    shares = sorted(zip(experiment.learning_curve, experiment.curve_splits, strict=True))
-    rows = []
-    for name in experiment.models:
-        for share, split in shares:
-            model = parts[split].models[name]
-            row = CurvePoint(
-                model=name,
-                train=share,
-                overall_accuracy=model.overall_accuracy,
-                spread=model.spread_of("overall_accuracy"),
-                interval=model.interval.overall_accuracy if model.interval else None,
-            )
-            rows.append(row)
-    return rows
 
 
 def best_model(models: Mapping[str, ModelMetrics]) -> str | None:
@@ -389,17 +363,15 @@ def never_predicted_notes(main: SplitResults) -> list[str]:
     notes = []
     for name, model in main.models.items():
         evaluation = Evaluation.from_metrics(model)
-        if lost := evaluation.never_predicted:
-            counts = dict(
-                zip(evaluation.legend.codes, evaluation.matrix.sum(axis=1), strict=True)
-            )
-            pixels = sum(int(counts[land.code]) for land in lost)
-            listed = ", ".join(f"{land.name} ({counts[land.code]:,})" for land in lost)
-            one = len(lost) == 1
+        rows = zip(evaluation.legend.codes, evaluation.matrix.sum(axis=1), strict=True)
+        pixels, lost = dict(rows), evaluation.never_predicted
+        if lost:
+            classes = "one class" if len(lost) == 1 else f"{len(lost)} classes"
+            total = sum(int(pixels[entry.code]) for entry in lost)
+            listed = ", ".join(f"{entry.name} ({pixels[entry.code]:,})" for entry in lost)
             notes.append(
-                f"{name} never predicts {'one class' if one else f'{len(lost)} classes'} "
-                f"of {pixels:,} test pixels: {listed}. The overall accuracy hides this; see "
-                "the average accuracy."
+                f"{name} never predicts {classes} of {total:,} test pixels: {listed}. The "
+                "overall accuracy hides this; see the average accuracy."
             )
     return notes
 
@@ -414,62 +386,50 @@ def average_calibration(
     well calibrated.  The pixels of the bins are pooled, and the accuracies of the
     abstention curve averaged.
     """
-    every = [one.calibration for one in results if one.calibration is not None]
-    if len(every) < len(results):
+    parts = [result.calibration for result in results if result.calibration is not None]
+    if len(parts) < len(results):
         return None
+    # An unscaled seed has the same error before scaling.
+    errors = [
+        part.error if part.error_before is None else part.error_before for part in parts
+    ]
+    before = [error for error in errors if error is not None]
+    scaled = any(part.temperature is not None for part in parts)
     return CalibrationMetrics.model_validate(
-        _means(every, _PER_SEED)
+        _means(parts, _PER_SEED)
         | {
-            "by": every[0].by,
-            "error_before": _error_before(every),
-            "fitted_on": round(fmean(each.fitted_on for each in every)),
-            "patches": min(each.patches for each in every),
-            "bins": [
-                _pool_bin(bins) for bins in zip(*(each.bins for each in every), strict=True)
-            ],
+            "by": parts[0].by,
+            "error_before": fmean(before) if scaled and before else None,
+            "fitted_on": round(fmean(part.fitted_on for part in parts)),
+            "patches": min(part.patches for part in parts),
+            "bins": list(map(_pool_bin, *(part.bins for part in parts))),
             "abstention": [
                 SelectiveAccuracy(
                     kept=points[0].kept,
                     accuracy=fmean(point.accuracy or 0.0 for point in points),
                 )
-                for points in zip(*(each.abstention for each in every), strict=True)
+                for points in zip(*(part.abstention for part in parts), strict=True)
             ],
             "repeats": [
-                SeedCalibration.model_validate(
-                    {"seed": seed} | {name: getattr(each, name) for name in _PER_SEED}
-                )
-                for seed, each in zip(seeds, every, strict=True)
+                {"seed": seed} | {name: getattr(part, name) for name in _PER_SEED}
+                for seed, part in zip(seeds, parts, strict=True)
             ],
         }
     )
 
 
-def _error_before(every: Sequence[CalibrationMetrics]) -> float | None:
-    """Average the error before scaling, if the confidence of any seed is scaled."""
-    if all(each.temperature is None for each in every):
-        return None
-    return _mean(
-        each.error if each.error_before is None else each.error_before for each in every
-    )
-
-
-def _pool_bin(bins: Sequence[CalibrationBin]) -> CalibrationBin:
+def _pool_bin(*bins: CalibrationBin) -> CalibrationBin:
     """Join one bin over the seeds, each weighted by its pixels."""
-    count = sum(each.count for each in bins)
-
-    def mean(name: str) -> float | None:
-        if not count:
-            return None
-        filled = [each for each in bins if each.count]
-        return float(sum(each.count * getattr(each, name) for each in filled) / count)
-
-    return CalibrationBin(
-        low=bins[0].low,
-        high=bins[0].high,
-        count=count,
-        confidence=mean("confidence"),
-        accuracy=mean("accuracy"),
-    )
+    count = sum(part.count for part in bins)
+    means = {
+        name: float(
+            sum(part.count * getattr(part, name) for part in bins if part.count) / count
+        )
+        if count
+        else None
+        for name in ("confidence", "accuracy")
+    }
+    return CalibrationBin(low=bins[0].low, high=bins[0].high, count=count, **means)
 
 
 def pooled_abstention(predictions: Sequence[Predictions]) -> list[SelectiveAccuracy]:
@@ -483,9 +443,9 @@ def pooled_abstention(predictions: Sequence[Predictions]) -> list[SelectiveAccur
     predictions : one for each seed, with its folds joined
     """
     curves = [
-        abstention_curve(one.confidence, one.right)
-        for one in predictions
-        if one.confidence is not None
+        abstention_curve(seed.confidence, seed.right)
+        for seed in predictions
+        if seed.confidence is not None
     ]
     return [
         SelectiveAccuracy(kept=points[0][0], accuracy=fmean(right for _, right in points))
@@ -495,23 +455,19 @@ def pooled_abstention(predictions: Sequence[Predictions]) -> list[SelectiveAccur
 
 def calibration_notes(main: SplitResults) -> list[str]:
     """Note where confidences of the main split were not scaled for lack of pixels."""
-    calibrations = {
+    parts = {
         name: model.calibration
         for name, model in main.models.items()
         if model.calibration is not None
     }
-    if not calibrations:
-        return []
-    proposed = {
-        name: each for name, each in calibrations.items() if each.proposed is not None
-    }
-    if not proposed and not main.split.validation.count:
+    proposed = {name: part for name, part in parts.items() if part.proposed is not None}
+    if parts and not proposed and not main.split.validation.count:
         return [
             "The split has no validation pixels to calibrate confidences on, so they are "
             "the models' own."
         ]
     few = {
-        name: each.patches for name, each in proposed.items() if each.temperature is None
+        name: part.patches for name, part in proposed.items() if part.temperature is None
     }
     if not few:
         return []
@@ -537,16 +493,14 @@ def draw_calibration(
     ``suffix`` ends the titles.  Figures of models that no longer give a confidence are
     removed.
     """
+    from hypercover.figures.accuracy_charts import draw_reliability
+    from hypercover.figures.accuracy_curves import draw_abstention
     from hypercover.figures.canvas import save_figure
-    from hypercover.figures.reliability import draw_abstention, draw_reliability
 
-    for name, model in models.items():
-        reliability = run.figure(f"reliability-{name}")
-        abstention = run.figure(f"abstention-{name}")
+    drawings = {"reliability": draw_reliability, "abstention": draw_abstention}
+    for (name, model), (kind, draw) in product(models.items(), drawings.items()):
+        figure = run.figure(f"{kind}-{name}")
         if model.calibration is None:
-            reliability.unlink(missing_ok=True)
-            abstention.unlink(missing_ok=True)
-            continue
-        figures, title = model.calibration.to_json(), f"{name}{suffix}"
-        save_figure(draw_reliability(figures, title), reliability)
-        save_figure(draw_abstention(figures, title), abstention)
+            figure.unlink(missing_ok=True)
+        else:
+            save_figure(draw(model.calibration.to_json(), f"{name}{suffix}"), figure)

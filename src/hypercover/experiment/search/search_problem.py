@@ -13,11 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import ExperimentError
-from hypercover.experiment.config.builders import (
-    build_classifier,
-    build_split,
-    fingerprint,
-)
+from hypercover.experiment.config.builders import build_classifier, build_split, fingerprint
 from hypercover.experiment.config.schema import (
     GUARDED,
     Experiment,
@@ -31,80 +27,17 @@ from hypercover.jobs.local import cores
 from hypercover.memory import available_bytes
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
-from hypercover.splits.folds import BlockFolds, ClusterFolds, Folds, RandomFolds
+from hypercover.splits.folds import BlockFolds, ClusterFolds, Fold, Folds, RandomFolds
 from hypercover.types import Ints, Report
 
 if TYPE_CHECKING:
     from hypercover.classifiers.svm.cv_problem import CVProblem
     from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 
+Spectra = npt.NDArray[np.floating]
 
-_ARRAYS = ("mean_", "scale_", "projection_", "offset_")
-
-
-def fold_preprocessors(
-    problem: "SearchProblem", path: Path, report: Report
-) -> list["SVMClassifier"]:
-    """Return for each fold a classifier with preprocessing fitted on its training samples.
-
-    Fitting NWFE may cost more than a row of the grid, so the arrays are kept in a file that
-    all rows share.  A missing or damaged file is made again.
-    """
-    try:
-        return _read(problem, path)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        fitted = _fitted(problem, report)
-    arrays = {
-        f"{number}-{name}": getattr(classifier, name)
-        for number, classifier in enumerate(fitted)
-        for name in _ARRAYS
-    }
-    with atomic(path) as draft:
-        np.savez(draft, **arrays)
-    return fitted
-
-
-def _fitted(problem: "SearchProblem", report: Report) -> list["SVMClassifier"]:
-    from sklearn.base import clone
-
-    fitted: list[SVMClassifier] = []
-    for train, _ in problem.folds:
-        report(len(fitted) / len(problem.folds), "learning features in each fold")
-        classifier = clone(problem.classifier)
-        fitted.append(
-            classifier.fit_preprocessing(problem.spectra[train], problem.labels[train])
-        )
-    return fitted
-
-
-def _read(problem: "SearchProblem", path: Path) -> list["SVMClassifier"]:
-    """Read the kept arrays, which must fit the spectra and be finite."""
-    from sklearn.base import clone
-
-    fitted = [clone(problem.classifier) for _ in range(len(problem.folds))]
-    bands = problem.spectra.shape[1]
-    with np.load(path, allow_pickle=False) as found:
-        for number, classifier in enumerate(fitted):
-            mean, scale, projection, offset = (
-                found[f"{number}-{name}"] for name in _ARRAYS
-            )
-            shapes = (mean.shape, scale.shape, projection.shape, offset.shape)
-            if shapes != ((bands,), (bands,), (len(offset), bands), (len(offset),)):
-                raise ValueError(f"{path} holds arrays of other shapes")
-            if not all(
-                np.isfinite(part).all() for part in (mean, scale, projection, offset)
-            ):
-                raise ValueError(f"{path} holds values that are not finite")
-            classifier.n_features_in_, classifier.mean_, classifier.scale_ = (
-                bands,
-                mean,
-                scale,
-            )
-            classifier.projection_, classifier.offset_ = projection, offset
-    return fitted
-
-
-Floats = npt.NDArray[np.floating]
+_FITTED = ("mean_", "scale_", "projection_", "offset_")
+"""Attributes of a classifier that its preprocessing fits."""
 
 
 def searched_svm(experiment: Experiment, model: str) -> SVMSpec:
@@ -133,9 +66,8 @@ def samples_for(experiment: Experiment, scene: Scene) -> Samples:
     labels = scene.usable_labels
     if experiment.search.on == "all":
         return Samples.of(labels)
-    split = build_split(
-        experiment.split, scene, seed=experiment.seed, window=experiment.window
-    )
+    seed, window = experiment.seed, experiment.window
+    split = build_split(experiment.split, scene, seed=seed, window=window)
     return split.samples("train", labels)
 
 
@@ -167,29 +99,8 @@ def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
     return guarded[0] if split in GUARDED and guarded else by[0]
 
 
-def _memory_share() -> int:
-    """Return the bytes a search may use: half of the free memory, or its share of that.
-
-    Parallel workers have a share of the cores each, and use the same share of the memory.
-    """
-    from hypercover.classifiers.svm.threads import default_threads
-
-    share = min(1.0, default_threads() / cores())
-    return int(available_bytes() / 2 * share)
-
-
-def _silent(_share: float, _what: str) -> None:
+def no_report(_share: float, _what: str) -> None:
     """Ignore progress."""
-
-
-@dataclass(frozen=True, eq=False)
-class FoldFeatures:
-    """The preprocessed samples of some of the folds."""
-
-    problem: "CVProblem"
-    """The preprocessed samples, whose distances all rows share."""
-    folds: tuple[int, ...]
-    """Numbers of the folds, from 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +110,7 @@ class SearchProblem:
     ``hypercover search`` and a run with ``C: search`` share it, and so their finished cells.
     """
 
-    spectra: Floats
+    spectra: Spectra
     """Spectra or image features of the samples (n, band)."""
     labels: Ints
     """Class code of each sample (n,)."""
@@ -224,20 +135,18 @@ class SearchProblem:
         seed: int,
     ) -> "SearchProblem":
         """Make the problem of one model; ``scene`` holds its bands or features."""
-        spec = searched_svm(experiment, model)
-        samples = folds.samples
-        values = np.asarray(scene.cube.values)
+        spec, samples = searched_svm(experiment, model), folds.samples
+        values = np.asarray(scene.cube.values)[:, samples.rows, samples.cols].T
         positions = np.column_stack((samples.rows, samples.cols, samples.labels))
+        chain = spec.features and (experiment.features[spec.features], experiment.seed)
         facts = (
             spec.model_dump(mode="json", exclude={"C", "gamma", "probability"}),
-            (experiment.features[spec.features], experiment.seed)
-            if spec.features
-            else None,
+            chain,
             hashlib.sha256(positions.astype("<i8").tobytes()).hexdigest(),
             {key: value for key, value in folds.to_json().items() if key != "notes"},
         )
         return cls(
-            np.ascontiguousarray(values[:, samples.rows, samples.cols].T),
+            np.ascontiguousarray(values),
             samples.labels,
             folds,
             build_classifier(spec, seed=seed),
@@ -245,18 +154,20 @@ class SearchProblem:
             home,
         )
 
+    def _untrained(self) -> "SVMClassifier":
+        from sklearn.base import clone
+
+        classifier: SVMClassifier = clone(self.classifier)
+        return classifier
+
     @cached_property
     def whole(self) -> "SVMClassifier":
         """The classifier with its preprocessing fitted on all samples."""
-        from sklearn.base import clone
-
-        fitted: SVMClassifier = clone(self.classifier)
-        return fitted.fit_preprocessing(self.spectra, self.labels)
+        return self._untrained().fit_preprocessing(self.spectra, self.labels)
 
     @cached_property
-    def width(self) -> float:
-        """The value of ``gamma: scale`` over all samples."""
-        return 1.0 / (self.features * (float(self._preprocessed.var()) or 1.0))
+    def _preprocessed(self) -> Spectra:
+        return self.whole.preprocess(self.spectra)
 
     @property
     def features(self) -> int:
@@ -264,8 +175,9 @@ class SearchProblem:
         return int(self._preprocessed.shape[1])
 
     @cached_property
-    def _preprocessed(self) -> Floats:
-        return self.whole.preprocess(self.spectra)
+    def width(self) -> float:
+        """The value of ``gamma: scale`` over all samples."""
+        return 1.0 / (self.features * (float(self._preprocessed.var()) or 1.0))
 
     def gamma_value(
         self, *, gamma: float | None = None, scale: float | None = None
@@ -276,35 +188,76 @@ class SearchProblem:
         multiple = 1.0 if scale is None else scale
         return GammaValue(multiple * self.width, multiple)
 
-    def views(self) -> Iterator[FoldFeatures]:
-        """Yield the preprocessed samples: of all folds if they are only scaled, else by fold.
+    def preprocessors(self, report: Report = no_report) -> list["SVMClassifier"]:
+        """Return for each fold a classifier with preprocessing fitted on its training samples.
+
+        Fitting NWFE may cost more than a row of the grid, so the arrays are kept in a file
+        that all rows share.  A missing or damaged file is made again.
+        """
+        path = self.home / f"eyes-{self.key}.npz"
+        fitted = [self._untrained() for _ in self.folds]
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                for number, classifier in enumerate(fitted):
+                    self._restore(classifier, [arrays[f"{number}-{x}"] for x in _FITTED])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            for done, (classifier, (train, _)) in enumerate(
+                zip(fitted, self.folds, strict=True)
+            ):
+                report(done / len(fitted), "learning features in each fold")
+                classifier.fit_preprocessing(self.spectra[train], self.labels[train])
+            with atomic(path) as draft:
+                np.savez(draft, **{
+                    f"{number}-{name}": getattr(classifier, name)
+                    for number, classifier in enumerate(fitted)
+                    for name in _FITTED
+                })  # fmt: skip
+        return fitted
+
+    def _restore(self, classifier: "SVMClassifier", arrays: Sequence[Spectra]) -> None:
+        """Restore kept arrays, which must fit the spectra and be finite."""
+        bands, features = self.spectra.shape[1], len(arrays[-1])
+        shapes = [(bands,), (bands,), (features, bands), (features,)]
+        if [array.shape for array in arrays] != shapes:
+            raise ValueError("the arrays are of other shapes")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("the arrays are not finite")
+        classifier.n_features_in_ = bands
+        for name, array in zip(_FITTED, arrays, strict=True):
+            setattr(classifier, name, array)
+
+    def views(self) -> Iterator[tuple[tuple[int, ...], "CVProblem"]]:
+        """Yield folds with the samples as they see them: all at once if only scaled.
 
         A reduction learns from labels, so it must not see those of held-out samples.
         """
         if self.classifier.reduction is None:
-            yield self._whole_view
+            yield tuple(range(len(self.folds))), self._scaled
             return
         # One after another: the distances of all folds together may not fit into memory.
-        for number, classifier in enumerate(self.preprocessors(_silent)):
-            yield self._view(classifier, (number,))
-
-    def preprocessors(self, report: Report) -> list["SVMClassifier"]:
-        """Return for each fold a classifier with preprocessing fitted on its training samples."""
-        return fold_preprocessors(self, self.home / f"eyes-{self.key}.npz", report)
+        for number, classifier in enumerate(self.preprocessors()):
+            yield (
+                (number,),
+                self._problem_of(classifier, self.folds.parts[number : number + 1]),
+            )
 
     @cached_property
-    def _whole_view(self) -> FoldFeatures:
+    def _scaled(self) -> "CVProblem":
         """The samples scaled once for all folds; every gamma shares their distances."""
-        return self._view(self.whole, tuple(range(len(self.folds))))
+        return self._problem_of(self.whole, self.folds.parts)
 
-    def _view(self, classifier: "SVMClassifier", folds: tuple[int, ...]) -> FoldFeatures:
+    def _problem_of(
+        self, classifier: "SVMClassifier", folds: Sequence[Fold]
+    ) -> "CVProblem":
         from hypercover.classifiers.svm.cv_problem import CVProblem
+        from hypercover.classifiers.svm.threads import default_threads
 
-        pairs = [(self.folds.parts[n].train, self.folds.parts[n].test) for n in folds]
-        seen = classifier.preprocess(self.spectra)
-        return FoldFeatures(
-            CVProblem.of(seen, self.labels, pairs, memory=_memory_share()), folds
-        )
+        features = classifier.preprocess(self.spectra)
+        # Parallel workers have a share of the cores each, and use that of half the memory.
+        share = min(1.0, default_threads() / cores())
+        memory = int(available_bytes() / 2 * share)
+        pairs = [(fold.train, fold.test) for fold in folds]
+        return CVProblem.of(features, self.labels, pairs, memory=memory)
 
     def cells_of(self, gamma: float) -> CellFile:
         """Return the file of finished cells of one gamma."""
@@ -317,38 +270,38 @@ class SearchProblem:
         """Compute the missing cells of one gamma, and return all."""
         costs, file = tuple(sorted(costs)), self.cells_of(gamma)
         if any(file.is_missing(C, range(len(self.folds))) for C in costs):
-            for view in self.views():
-                missing = tuple(C for C in costs if file.is_missing(C, view.folds))
+            for folds, problem in self.views():
+                missing = tuple(C for C in costs if file.is_missing(C, folds))
                 if missing:
-                    file.add(*self._solve(view, gamma, missing, report))
+                    file.add(*self._solve(problem, folds, gamma, missing, report))
         return tuple(cell for cell in file.cells if cell.C in costs)
 
     def _solve(
-        self, view: FoldFeatures, gamma: float, costs: tuple[float, ...], report: Report
+        self,
+        problem: "CVProblem",
+        folds: tuple[int, ...],
+        gamma: float,
+        costs: tuple[float, ...],
+        report: Report,
     ) -> list[Cell]:
         """Compute the cells of one gamma, which share its kernel."""
         from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
 
         def progress(share: float, what: str) -> None:
-            report((view.folds[0] + share * len(view.folds)) / len(self.folds), what)
+            report((folds[0] + share * len(folds)) / len(self.folds), what)
 
         began = time.time()
         row = cross_validate_gamma(
-            view.problem,
+            problem,
             gamma=gamma,
             C=costs,
             class_weight=self.classifier.class_weight,
             progress=progress,
         )
-        ended = max(time.time(), began)
+        times = {"began": began, "ended": max(time.time(), began)}
         return [
-            Cell(
-                C,
-                view.folds,
-                tuple(row.correct[at].tolist()),
-                float(row.seconds[at]),
-                began,
-                ended,
+            Cell(C=C, folds=folds, correct=correct, seconds=seconds, **times)
+            for C, correct, seconds in zip(
+                costs, row.correct.tolist(), row.seconds.tolist(), strict=True
             )
-            for at, C in enumerate(costs)
         ]

@@ -1,31 +1,25 @@
 """The table of a grid search: gamma down, C across, what each cell is worth and costs."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hypercover.files import csv_text, write_json
 from hypercover.types import Floats, Ints
 
 _MAX_BYTES = 64 * 2**20
 """Bytes of the largest file of cells that is read."""
-
-
 _NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 _Count = Annotated[int, Field(ge=0, strict=True)]
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(BaseModel, extra="forbid", frozen=True):
     """The result of one C and gamma in some or all folds."""
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     C: _NonNegative
     """Cost of a sample on the wrong side."""
@@ -40,28 +34,15 @@ class Cell:
     ended: _NonNegative
     """When it was finished."""
 
-    def __post_init__(self) -> None:
-        """Refuse counts that do not belong to the folds."""
+    @model_validator(mode="after")
+    def _check_counts(self) -> "Cell":
         if len(self.folds) != len(self.correct):
             raise ValueError("a cell needs a count for each of its folds")
-
-    @classmethod
-    def of(cls, entry: Any) -> "Cell":
-        """Make a cell from its JSON object.
-
-        Raises
-        ------
-        ValueError
-            If it is damaged.
-        """
-        return _CELL.validate_python(entry)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the cell as a JSON object."""
-        return asdict(self)
+        return self
 
 
-_CELL = TypeAdapter(Cell)
+class _Cells(BaseModel):
+    cells: tuple[Cell, ...]
 
 
 class CellFile:
@@ -69,43 +50,36 @@ class CellFile:
 
     If a search is killed, only the current cells are lost.  The name of the file holds a
     hash of everything the cells depend on, so that a larger grid, or a run with a search,
-    finds them again.
+    finds them again.  A file that is missing or damaged holds no cells.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.cells = _read(path)
+        self.cells: tuple[Cell, ...] = ()
+        try:
+            if path.stat().st_size <= _MAX_BYTES:
+                self.cells = _Cells.model_validate_json(path.read_bytes()).cells
+        except (OSError, ValidationError):
+            pass
 
     def is_missing(self, C: float, folds: Sequence[int]) -> bool:
         """Tell whether a cell is still to be done in some of these folds."""
-        known = {fold for cell in self.cells if cell.C == C for fold in cell.folds}
-        return not known.issuperset(folds)
+        done = {fold for cell in self.cells if cell.C == C for fold in cell.folds}
+        return not done.issuperset(folds)
 
     def add(self, *cells: Cell) -> None:
         """Add finished cells to the file."""
         self.cells = (*self.cells, *cells)
-        write_json(self.path, {"cells": [cell.to_json() for cell in self.cells]})
+        write_json(self.path, _Cells(cells=self.cells).model_dump(mode="json"))
 
 
-def _read(path: Path) -> tuple[Cell, ...]:
-    """Read the cells of a file; one that is missing or damaged holds none."""
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            return ()
-        entries = json.loads(path.read_bytes())["cells"]
-        return tuple(Cell.of(entry) for entry in entries)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
-        return ()
-
-
-@dataclass(frozen=True)
-class GammaValue:
+class GammaValue(NamedTuple):
     """One gamma of a grid."""
 
     gamma: float
     """Width of the kernel."""
     scale: float | None
-    """The multiple of the width ``scale`` that was asked for; None for a plain number."""
+    """The multiple of the width ``scale`` that the grid gives; None for a plain number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,15 +95,20 @@ class GridTable:
     cells: tuple[tuple[Cell, ...], ...]
     """The finished cells of each row."""
 
-    @cached_property
-    def correct(self) -> Ints:
-        """Correct held-out samples (gamma, C, fold); -1 if not done."""
-        found = np.full((len(self.gammas), len(self.C), len(self.counts)), -1)
+    def _in_grid(self) -> Iterator[tuple[int, int, Cell]]:
+        """Yield row, column and content of the finished cells of this grid."""
         for row, cells in enumerate(self.cells):
             for cell in cells:
                 if cell.C in self.C:
-                    found[row, self.C.index(cell.C), list(cell.folds)] = cell.correct
-        return found
+                    yield row, self.C.index(cell.C), cell
+
+    @cached_property
+    def correct(self) -> Ints:
+        """Correct held-out samples (gamma, C, fold); -1 if not done."""
+        correct = np.full((len(self.gammas), len(self.C), len(self.counts)), -1)
+        for row, column, cell in self._in_grid():
+            correct[row, column, list(cell.folds)] = cell.correct
+        return correct
 
     @cached_property
     def accuracy(self) -> Floats:
@@ -147,12 +126,10 @@ class GridTable:
     @cached_property
     def seconds(self) -> Floats:
         """Processor seconds of each cell (gamma, C)."""
-        spent = np.zeros((len(self.gammas), len(self.C)))
-        for row, cells in enumerate(self.cells):
-            for cell in cells:
-                if cell.C in self.C:
-                    spent[row, self.C.index(cell.C)] += cell.seconds
-        return spent
+        seconds = np.zeros((len(self.gammas), len(self.C)))
+        for row, column, cell in self._in_grid():
+            seconds[row, column] += cell.seconds
+        return seconds
 
     @cached_property
     def best(self) -> tuple[int, int] | None:
@@ -174,14 +151,10 @@ class GridTable:
         Times when several cells were computed count once; pauses of an interrupted search do
         not count.
         """
-        spans = sorted(
-            (cell.began, cell.ended)
-            for cells in self.cells
-            for cell in cells
-            if cell.C in self.C
-        )
         total, reached = 0.0, 0.0
-        for began, ended in spans:
+        for began, ended in sorted(
+            (cell.began, cell.ended) for *_, cell in self._in_grid()
+        ):
             total += max(0.0, ended - max(began, reached))
             reached = max(reached, ended)
         return total
@@ -196,14 +169,13 @@ class GridTable:
             "accuracy": _plain(self.accuracy),
             "spread": _plain(self.spread),
             "minutes": _plain(self.seconds / 60),
-            "best": self.best_to_json(),
+            "best": self._best_to_json(),
             "serial_seconds": self.serial,
             "wall_seconds": self.wall,
             "speed_up": self.serial / self.wall if self.wall else None,
         }
 
-    def best_to_json(self) -> dict[str, Any] | None:
-        """Return the best cell as plain values."""
+    def _best_to_json(self) -> dict[str, Any] | None:
         if self.best is None:
             return None
         row, column = self.best
@@ -211,8 +183,7 @@ class GridTable:
             "row": row,
             "column": column,
             "C": self.C[column],
-            "gamma": self.gammas[row].gamma,
-            "scale": self.gammas[row].scale,
+            **self.gammas[row]._asdict(),
             "accuracy": float(self.accuracy[row, column]),
             "minutes": float(self.seconds[row, column] / 60),
         }
@@ -222,17 +193,8 @@ def _plain(values: Floats) -> list[list[float | None]]:
     return [[None if np.isnan(value) else float(value) for value in row] for row in values]
 
 
-_COLUMNS = (
-    "model",
-    "folds",
-    "gamma",
-    "gamma_scale",
-    "C",
-    "accuracy",
-    "spread",
-    "minutes",
-    "best",
-)
+_COLUMNS = ("model", "folds", "gamma", "gamma_scale", "C",
+            "accuracy", "spread", "minutes", "best")  # fmt: skip
 
 
 def tables_csv(tables: Iterable[Mapping[str, Any]]) -> str:
@@ -240,16 +202,13 @@ def tables_csv(tables: Iterable[Mapping[str, Any]]) -> str:
     return csv_text([_COLUMNS, *(line for table in tables for line in _lines(table))])
 
 
-def _lines(table: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
-    best = (table["best"]["row"], table["best"]["column"]) if table["best"] else None
+def _lines(table: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    best = table["best"] or {}
     for row, gamma in enumerate(table["gamma"]):
+        scale = None if table["scale"] is None else table["scale"][row]
         for column, cost in enumerate(table["C"]):
             yield (
-                table["model"],
-                table["kind"],
-                gamma,
-                "" if table["scale"] is None else table["scale"][row],
-                cost,
+                *(table["model"], table["kind"], gamma, scale, cost),
                 *(table[name][row][column] for name in ("accuracy", "spread", "minutes")),
-                int((row, column) == best),
+                int((row, column) == (best.get("row"), best.get("column"))),
             )

@@ -1,23 +1,24 @@
-"""The tasks of a grid search: fold the samples, compute a row of cells, tabulate."""
+"""The plan of a grid search and its tasks: fold the samples, compute rows of cells, tabulate.
 
-from collections.abc import Callable
+A row of cells, one gamma with every C, is a task.
+"""
+
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
-from hypercover.experiment.config.schema import Experiment, FoldKind
+from hypercover.errors import ExperimentError
+from hypercover.experiment.config.builders import fingerprint
+from hypercover.experiment.config.schema import Experiment, FoldKind, SearchSpec, SVMSpec
 from hypercover.experiment.results.outputs import renew_report
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
-from hypercover.experiment.search.search_plan import (
-    folds_task,
-    grid_gammas,
-    row_task,
-    searched_grids,
-)
 from hypercover.experiment.search.search_problem import (
     SearchProblem,
     folds_for,
+    no_report,
+    preferred_folds,
     samples_for,
 )
 from hypercover.experiment.search.search_table import (
@@ -26,34 +27,123 @@ from hypercover.experiment.search.search_table import (
     GridTable,
     tables_csv,
 )
+from hypercover.experiment.tasks.experiment_plan import feature_needs, make_plan
 from hypercover.experiment.tasks.feature_tasks import model_scene
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.run_context import RunContext
+from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import discard_written, modified_ns, write_checksummed, write_text
+from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import result_of
-from hypercover.scene.metadata import Origin
+from hypercover.scene.inputs import known_inputs
 from hypercover.types import Report
 
+_LEARNING = 10.0
+"""Weight of fitting a reduction in every fold; a cell has 1."""
 
-def _silent(_share: float, _what: str) -> None:
-    """Ignore progress."""
+
+def searched_grids(experiment: Experiment) -> list[tuple[str, FoldKind]]:
+    """List the models and kinds of folds for which a grid is searched.
+
+    Raises
+    ------
+    ExperimentError
+        If no model of the experiment is an SVM.
+    """
+    models = [name for name, spec in experiment.models.items() if isinstance(spec, SVMSpec)]
+    if not models:
+        kinds = (f"{name} ({spec.kind})" for name, spec in experiment.models.items())
+        raise ExperimentError(
+            f"Only models of kind svm have a C and a gamma to search, and this experiment "
+            f"has {', '.join(kinds)}; add a model of kind svm."
+        )
+    return [(model, by) for model in models for by in experiment.search.by]
+
+
+def _grid_gammas(spec: SearchSpec) -> list[dict[str, float]]:
+    """List the gammas of a grid, as numbers or as multiples of ``scale``."""
+    if spec.gamma is not None:
+        return [{"gamma": gamma} for gamma in spec.gamma]
+    return [{"scale": scale} for scale in spec.gamma_scale]
+
+
+def _folds_task(model: str, by: str) -> str:
+    """Name the task that folds the samples of a model."""
+    return f"search-{model}-{by}"
+
+
+def _row_task(model: str, by: str, gamma: dict[str, float]) -> str:
+    """Name the task that computes all C of one gamma."""
+    ((kind, value),) = gamma.items()
+    return f"{_folds_task(model, by)}-{kind}-{value!r}"
+
+
+def make_search_plan(experiment: Experiment) -> Plan:
+    """Expand an experiment into the tasks of its search.
+
+    Order: image features; fold the samples for each model and kind of folds;
+    one task a gamma; the table.
+    """
+    grids, search = searched_grids(experiment), experiment.search
+    folding, rows = [], []
+    with known_inputs():
+        for model, by in grids:
+            spec, key = experiment.models[model], _key(experiment, model)
+            needs, name = feature_needs(spec), _folds_task(model, by)
+            arguments: dict[str, Any] = {"model": model, "by": by}
+            weight = 0.2 if getattr(spec, "nwfe", None) is None else _LEARNING
+            folding.append(
+                Task(name, "fold_samples", arguments, needs=needs, weight=weight, key=key)
+            )
+            rows += [
+                Task(
+                    _row_task(model, by, gamma),
+                    "search_gamma",
+                    {**arguments, "costs": search.C, **gamma},
+                    needs=(name, *needs),
+                    weight=float(len(search.C)),
+                    key=key,
+                )
+                for gamma in _grid_gammas(search)
+            ]
+        features = {need for task in folding for need in task.needs}
+        tabulate = Task(
+            "search",
+            "tabulate",
+            needs=tuple(task.name for task in (*folding, *rows)),
+            weight=0.1,
+            key=fingerprint(experiment, search, [list(grid) for grid in grids]),
+        )
+        # The tasks of the image features are those of a run.
+        first = (task for task in make_plan(experiment).tasks if task.name in features)
+        return Plan((*first, *folding, *rows, tabulate), REGISTRY)
+
+
+def _key(experiment: Experiment, model: str) -> str:
+    """Hash what the cells of a model depend on besides C, gamma and the kind of folds."""
+    spec, search = experiment.models[model], experiment.search
+    return fingerprint(
+        experiment,
+        spec.model_dump(mode="json", exclude={"C", "gamma", "probability"}),
+        experiment.features.get(spec.features or ""),
+        search.model_dump(mode="json", include={"folds", "size", "guard", "on"}),
+        experiment.split if search.on == "train" else None,
+        experiment.window if search.on == "train" else None,
+        experiment.seed,
+    )
 
 
 @lru_cache(maxsize=1)
 def _problem_of(folder: Path, model: str, by: FoldKind, _changed: int) -> SearchProblem:
     """Make a problem once for all rows that one process computes."""
     context = RunContext.of(folder, models=[model])
-    experiment = context.experiment
-    folds = folds_for(
-        experiment.search,
-        by,
-        samples_for(experiment, context.scene),
-        scene=context.scene,
-        seed=experiment.seed,
+    experiment, scene, seed = context.experiment, context.scene, context.experiment.seed
+    samples = samples_for(experiment, scene)
+    folds = folds_for(experiment.search, by, samples, scene=scene, seed=seed)
+    inputs = model_scene(context, experiment.models[model])
+    return SearchProblem.of(
+        experiment, model, inputs, folds, context.folder.path, seed=seed
     )
-    scene = model_scene(context, experiment.models[model])
-    seed, home = experiment.seed, context.folder.path
-    return SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
 
 
 def _problem(folder: Path, model: str, by: FoldKind) -> SearchProblem:
@@ -67,7 +157,7 @@ def forget_problem() -> None:
 
 
 def fold_samples(
-    folder: Path, *, model: str, by: FoldKind, report: Report = _silent
+    folder: Path, *, model: str, by: FoldKind, report: Report = no_report
 ) -> dict[str, Any]:
     """Fold the samples of a model; return the folds and the gamma of ``scale``.
 
@@ -87,17 +177,13 @@ def search_gamma(
     costs: list[float],
     gamma: float | None = None,
     scale: float | None = None,
-    report: Report = _silent,
+    report: Report = no_report,
 ) -> dict[str, Any]:
     """Compute the cells of one gamma; finished ones are taken over."""
     problem = _problem(folder, model, by)
     value = problem.gamma_value(gamma=gamma, scale=scale)
     cells = problem.solve(value.gamma, costs, report)
-    return {
-        "gamma": value.gamma,
-        "scale": value.scale,
-        "cells": [cell.to_json() for cell in cells],
-    }
+    return value._asdict() | {"cells": [cell.model_dump(mode="json") for cell in cells]}
 
 
 def tables_of(
@@ -113,7 +199,7 @@ def tables_of(
     return [
         _table(experiment, folder, model, by, done)
         for model, by in searched_grids(experiment)
-        if done(folds_task(model, by))
+        if done(_folds_task(model, by))
     ]
 
 
@@ -124,15 +210,15 @@ def _table(
     by: FoldKind,
     done: Callable[[str], bool],
 ) -> dict[str, Any]:
-    facts = result_of(folder, folds_task(model, by))
+    facts = result_of(folder, _folds_task(model, by))
     gammas, rows, tasks = [], [], []
-    for value in grid_gammas(experiment.search):
-        tasks.append(task := row_task(model, by, value))
+    for value in _grid_gammas(experiment.search):
+        tasks.append(task := _row_task(model, by, value))
         scale = value.get("scale")
         gamma = facts["width"] * scale if scale is not None else value["gamma"]
         gammas.append(GammaValue(gamma, scale))
-        entries = result_of(folder, task)["cells"] if done(task) else []
-        rows.append(tuple(Cell.of(entry) for entry in entries))
+        cells = result_of(folder, task)["cells"] if done(task) else []
+        rows.append(tuple(Cell.model_validate(cell) for cell in cells))
     counts = tuple(fold["test"] for fold in facts["folds"]["folds"])
     table = GridTable(tuple(experiment.search.C), tuple(gammas), counts, tuple(rows))
     return {"model": model, "tasks": tasks, **facts["folds"], **table.to_json()}
@@ -140,6 +226,9 @@ def _table(
 
 def tabulate(folder: Path) -> dict[str, Any]:
     """Write the tables of a search, draw them, and update the report of the run."""
+    from hypercover.figures.accuracy_charts import draw_search
+    from hypercover.figures.canvas import save_figure
+
     context, place = RunContext.of(folder), SearchFolder(folder.parent)
     experiment, scene = context.experiment, context.scene
     tables = tables_of(experiment, folder, lambda _task: True)
@@ -154,22 +243,71 @@ def tabulate(folder: Path) -> dict[str, Any]:
         "tables": tables,
     }
     for table in tables:
-        _draw(place, table, **scene.origin)
+        figure = place.figure(table["model"], table["kind"])
+        save_figure(draw_search(table, **scene.origin), figure)
     write_text(place.csv, tables_csv(tables))
     write_checksummed(place.table, document)
-    _renew_report(place)
+    if RunFolder(place.path).metrics.exists():
+        # The report belongs to the run, whose own task makes it again if it is lost.
+        discard_written(renew_report(place.path))
     return {"table": place.digest}
 
 
-def _draw(place: SearchFolder, table: dict[str, Any], **origin: Unpack[Origin]) -> None:
-    from hypercover.figures.canvas import save_figure
-    from hypercover.figures.search_heatmap import draw_search
+def search_best(
+    context: RunContext, model: str, *, split: str, seed: int, report: Report
+) -> dict[str, Any] | None:
+    """Search the grid of a model whose C or gamma is ``search``.
 
-    save_figure(draw_search(table, **origin), place.figure(table["model"], table["kind"]))
+    Only the training pixels of the split are used.  Cells that ``hypercover search`` has
+    computed in the same run folder are taken over.
+
+    Parameters
+    ----------
+    split, seed : name and seed of the split on which the model will be trained
+    report : called with the share done and a message
+
+    Returns
+    -------
+    the entry in the metrics: folds, all cells and the best; None without a search
+    """
+    experiment, scene = context.experiment, context.scene
+    spec = experiment.models[model]
+    if not (isinstance(spec, SVMSpec) and spec.searched):
+        return None
+    by = preferred_folds(experiment.splits[split].kind, experiment.search.by)
+    samples = context.load_split(split, seed).samples("train", scene.usable_labels)
+    folds = folds_for(experiment.search, by, samples, scene=scene, seed=seed)
+    home = SearchFolder(context.folder.path).home
+    inputs = model_scene(context, spec)
+    problem = SearchProblem.of(experiment, model, inputs, folds, home, seed=seed)
+    gammas = _gamma_values(problem, experiment, spec)
+    costs = experiment.search.C if spec.C == "search" else [float(problem.classifier.C)]
+    rows = []
+    for done, gamma in enumerate(gammas):
+
+        def progress(share: float, what: str, done: int = done) -> None:
+            report((done + share) / len(gammas), f"searching the grid: {what}")
+
+        rows.append(problem.solve(gamma.gamma, costs, progress))
+    counts = tuple(len(fold.test) for fold in folds.parts)
+    table = GridTable(tuple(costs), tuple(gammas), counts, tuple(rows))
+    searched = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
+    return {"model": model, "searched": searched, **folds.to_json(), **table.to_json()}
 
 
-def _renew_report(place: SearchFolder) -> None:
-    """Write the report again if the folder holds a run."""
-    if RunFolder(place.path).metrics.exists():
-        # It belongs to the run, whose own task makes it again if it is lost.
-        discard_written(renew_report(place.path))
+def _gamma_values(
+    problem: SearchProblem, experiment: Experiment, spec: SVMSpec
+) -> list[GammaValue]:
+    if spec.gamma == "search":
+        return [problem.gamma_value(**gamma) for gamma in _grid_gammas(experiment.search)]
+    if spec.gamma == "auto":
+        return [problem.gamma_value(gamma=1.0 / problem.features)]
+    return [
+        problem.gamma_value(gamma=spec.gamma if isinstance(spec.gamma, float) else None)
+    ]
+
+
+def best_parameters(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the chosen C and gamma from the metrics of a model; empty without a search."""
+    search = figures.get("search")
+    return {name: search["best"][name] for name in search["searched"]} if search else {}

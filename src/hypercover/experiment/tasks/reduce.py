@@ -296,9 +296,9 @@ def _write_curves(run: RunFolder, experiment: Experiment) -> None:
 
 def _draw(run: RunFolder, metrics: RunMetrics) -> None:
     """Draw confusion, training and calibration of the models under the main split."""
+    from hypercover.figures.accuracy_charts import draw_confusion
     from hypercover.figures.accuracy_curves import draw_training
     from hypercover.figures.canvas import save_figure
-    from hypercover.figures.class_accuracy import draw_confusion
 
     rows = [json.loads(line) for line in run.log.read_text().splitlines()]
     suffix = title_suffix(metrics.scene)

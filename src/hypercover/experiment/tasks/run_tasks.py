@@ -70,8 +70,8 @@ def check_classes(folder: Path) -> dict[str, Any]:
 
 def _draw_classes(context: RunContext, name: str, model: ModelMetrics, title: str) -> None:
     """Draw the accuracy of each class under one model."""
+    from hypercover.figures.accuracy_charts import draw_classes
     from hypercover.figures.canvas import save_figure
-    from hypercover.figures.class_accuracy import draw_classes
 
     figure = draw_classes(
         [score.to_json() for score in model.per_class],
@@ -234,7 +234,7 @@ def refit(
     pixels next to training pixels.  If another model maps, the bundle of the split is
     copied and nothing is trained.
     """
-    from hypercover.experiment.search.search_plan import best_parameters
+    from hypercover.experiment.search.search_tasks import best_parameters
 
     context = RunContext.of(folder, models=[model], split=split, seed=seed)
     spec = context.experiment.models[model]
@@ -296,18 +296,19 @@ def _fit(
     training: NetworkTraining, scene: Scene, parts: Split, report: Report
 ) -> tuple[Any, dict[str, Any]]:
     """Search and fit a classifier other than a network; return it and its metrics."""
-    from hypercover.experiment.search.search_plan import search_best
+    from hypercover.experiment.search.search_tasks import best_parameters, search_best
 
     context, model, seed = training.context, training.model, training.seed
     spec = context.experiment.models[model]
-    choice = search_best(context, model, split=training.split, seed=seed, report=report)
-    classifier = build_classifier(spec, seed=seed).set_params(**choice.parameters)
+    search = search_best(context, model, split=training.split, seed=seed, report=report)
+    parameters = best_parameters({"search": search})
+    classifier = build_classifier(spec, seed=seed).set_params(**parameters)
     seconds = fit_classifier(classifier, scene, parts, window=spec.window)
-    if choice.facts is None:
+    if search is None:
         return classifier, {"train_seconds": seconds}
-    searched = choice.facts["wall_seconds"]
+    searched = search["wall_seconds"]
     times = {"train_seconds": seconds + searched, "search_seconds": searched}
-    return classifier, times | {"search": choice.facts}
+    return classifier, times | {"search": search}
 
 
 def _save_bundle(
@@ -367,7 +368,7 @@ def draw_map(
             stale.unlink(missing_ok=True)
         return {"map": None}
     from hypercover.classifiers.bundle import load_bundle
-    from hypercover.gis.agreement import class_check
+    from hypercover.gis.map_writing import class_check
     from hypercover.prediction.layers import has_probabilities
     from hypercover.prediction.map_view import ClassRanking, ModelView
     from hypercover.prediction.scene_prediction import predict_layers
@@ -388,7 +389,7 @@ def draw_map(
     held, parts = _held_out(context, model, found)
     _show(context, model, found, held, parts)
     again = context.experiment.refits
-    check = class_check(context.scene.usable_labels, held, parts) if again else None
+    check = class_check(context.scene.usable_labels, held, parts.parts) if again else None
     view = ModelView.of(
         found.labels,
         found.confidence,
@@ -452,7 +453,7 @@ def _show(
     """
     from hypercover.figures.canvas import save_figure
     from hypercover.figures.map_figures import draw_check, draw_confidence, draw_map
-    from hypercover.gis import class_map_files, stac
+    from hypercover.gis import map_writing, stac
 
     scene, run = context.scene, context.folder
     said = origin_label(scene.origin)
@@ -460,7 +461,7 @@ def _show(
     trained = context.load_split(ALL, 0) if context.experiment.refits else parts
     facts = training_facts(trained.mask("train"), scene.usable_labels)
     made_by = {"model": model, "map_from": context.experiment.map_from, **facts}
-    class_map_files.write_class_map(
+    map_writing.write_class_map(
         run.map(model), found.labels, scene.legend, scene.grid, **scene.origin
     )
     stac.write_stac_item_of_map(
@@ -474,14 +475,14 @@ def _show(
     _write_clean(context, model, found)
     save_figure(draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
     if found.confidence is not None:
-        class_map_files.write_confidence(
+        map_writing.write_confidence(
             run.map(model, "confidence"), found.confidence, scene.grid, **scene.origin
         )
         save_figure(
             draw_confidence(found.confidence, title), run.figure(f"confidence-{model}")
         )
     labels = scene.usable_labels
-    class_map_files.write_class_check(
+    map_writing.write_class_check(
         run.map(model, "check"), labels, held, parts, scene.grid, **scene.origin
     )
     save_figure(draw_check(labels, held, parts, title), run.figure(f"check-{model}"))
@@ -489,8 +490,8 @@ def _show(
 
 def _write_clean(context: RunContext, model: str, found: "Prediction") -> None:
     """Write the class map cleaned of specks beside it, where the experiment asks for it."""
-    from hypercover.gis.class_map_files import write_class_map
     from hypercover.gis.cleaning import Cleaning
+    from hypercover.gis.map_writing import write_class_map
     from hypercover.gis.style import sidecar_paths
 
     scene, asked = context.scene, context.experiment.clean

@@ -14,8 +14,9 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp, Resampling
 
 from hypercover.errors import CallError, LabelError, OutputError
-from hypercover.gis.agreement import CHECK_LEGEND, class_check
-from hypercover.gis.class_map_files import (
+from hypercover.gis.map_writing import (
+    CHECK_LEGEND,
+    class_check,
     fraction_writer,
     is_cog,
     write_class_check,
@@ -267,7 +268,7 @@ def test_check_in_closed_form():
     split = Split(np.array([[0, 3, 3, 1, 1, 3, 4]], np.uint8))
     names = [
         CHECK_LEGEND[code].name if code else "no data"
-        for code in class_check(labels, predicted, split)[0].tolist()
+        for code in class_check(labels, predicted, split.parts)[0].tolist()
     ]
     assert names == [
         *["unlabelled", "right", "wrong", "training", "training", "no data", "wrong"]
@@ -322,7 +323,7 @@ def test_sizes_and_codes_that_do_not_fit_are_refused(labels, tmp_path):
             tmp_path / "m.tif", labels.astype(int) - 1, LEGEND_OF_EXPORT, GRID_OF_EXPORT
         )
     with pytest.raises(LabelError, match="of one size"):
-        class_check(labels, labels[1:], Split(labels.clip(0, 4)))
+        class_check(labels, labels[1:], labels.clip(0, 4))
     with pytest.raises(CallError, match="not understood"):
         write_class_map(
             tmp_path / "m.tif", labels, LEGEND_OF_EXPORT, Grid(300, 270, "EPSG:nowhere")
@@ -345,7 +346,7 @@ import resource, signal
 from pathlib import Path
 import numpy as np
 from hypercover.errors import OutputError
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.map_writing import write_class_map
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

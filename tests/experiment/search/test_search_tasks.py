@@ -4,8 +4,8 @@ import pytest
 
 from hypercover.errors import ExperimentError
 from hypercover.experiment.config.experiment_file import parse
-from hypercover.experiment.search.search_plan import make_search_plan
 from hypercover.experiment.search.search_problem import preferred_folds
+from hypercover.experiment.search.search_tasks import make_search_plan
 
 
 @pytest.fixture

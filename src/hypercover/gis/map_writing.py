@@ -1,4 +1,4 @@
-"""Writing class maps and confidence maps as GeoTIFF with names and styles for a GIS."""
+"""Class maps, class checks and confidence maps as GeoTIFF with names and styles for a GIS."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,14 +10,96 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import LabelError
-from hypercover.gis.agreement import CHECK_LEGEND, SplitParts, class_check
-from hypercover.gis.style import palette_style, ramp_style
+from hypercover.evaluation.predictions import Predictions
+from hypercover.gis.style import fraction_style, palette_style
 from hypercover.scene.grid import Grid, grid_of
 from hypercover.scene.io.geotiff import class_raster_writer, geotiff_writer
 from hypercover.scene.io.raster import open_dataset
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.metadata import Origin
-from hypercover.types import Array, Codes
+from hypercover.splits.split import PARTS, Split
+from hypercover.types import Array, Bytes, Codes
+
+RIGHT, WRONG, TRAINING, UNLABELLED = 1, 2, 3, 4
+
+CHECK_LEGEND = Legend(
+    (
+        LandClass(RIGHT, "right", "#1f5fd0"),
+        LandClass(WRONG, "wrong", "#d7261e"),
+        LandClass(TRAINING, "training", "#7fb2f7"),
+        LandClass(UNLABELLED, "unlabelled", "#a6a6a6"),
+    )
+)
+"""Codes, names and colours of a class check; blue is right or training."""
+
+TRAINING_PART = PARTS.index("train")
+"""Value of a training pixel in the parts of a split."""
+BOTH_RIGHT, ONLY_FIRST, ONLY_SECOND, BOTH_WRONG = 1, 2, 3, 4
+
+
+def class_check(labels: Codes, predicted: Codes, parts: Bytes) -> Bytes:
+    """Compare a class map with the labels, pixel by pixel.
+
+    Every labelled pixel outside the training is compared with the map, including the
+    guard, which does not count for the accuracy.  Without data in the map the check has
+    none.
+
+    Parameters
+    ----------
+    labels, predicted : arrays of shape (y, x)
+    parts : array of shape (y, x)
+        Parts of a split: 0 unused, 1 train, 2 validation, 3 test, 4 guard.
+
+    Returns
+    -------
+    array of shape (y, x) with the codes of :data:`CHECK_LEGEND`
+
+    Raises
+    ------
+    LabelError
+        If the three do not have the same size.
+    """
+    shapes = {labels.shape, predicted.shape, parts.shape}
+    if len(shapes) > 1:
+        raise LabelError(
+            "A class check needs labels, map and split of one size, got "
+            f"{labels.shape}, {predicted.shape} and {parts.shape}; "
+            "give those of one scene."
+        )
+    check = np.where(predicted == labels, RIGHT, WRONG)
+    check = np.where(parts == TRAINING_PART, TRAINING, check)
+    check = np.where(labels == 0, UNLABELLED, check)
+    return np.where(predicted == 0, 0, check).astype(np.uint8)
+
+
+def agreement_legend(first: str, second: str) -> Legend:
+    """Return names and colour-blind safe colours for an agreement map."""
+    return Legend(
+        (
+            LandClass(BOTH_RIGHT, "both right", "#0072b2"),
+            LandClass(ONLY_FIRST, f"only {first} right", "#e69f00"),
+            LandClass(ONLY_SECOND, f"only {second} right", "#56b4e9"),
+            LandClass(BOTH_WRONG, "both wrong", "#3b3f45"),
+        )
+    )
+
+
+def agreement_map(first: Predictions, second: Predictions) -> Bytes:
+    """Map (y, x) which of two models is right at the test pixels; 0 elsewhere.
+
+    Examples
+    --------
+    >>> from hypercover.scene.samples import Samples
+    >>> test = Samples.of([[1, 1, 1, 0, 1]])
+    >>> one = Predictions.of(test, [1, 1, 2, 2], shape=(1, 5))
+    >>> other = Predictions.of(test, [1, 2, 1, 2], shape=(1, 5))
+    >>> agreement_map(one, other).tolist()
+    [[1, 2, 3, 0, 4]]
+    """
+    codes = np.zeros(first.shape, dtype=np.uint8)
+    codes[first.rows, first.cols] = BOTH_WRONG - first.right * 2 - second.right
+    return codes
+
 
 _UNTILED = 512
 """Side in pixels up to which an image needs neither tiles nor overviews."""
@@ -36,9 +118,7 @@ def media_type(path: Path) -> str | None:
         return None
     with open_dataset(path) as dataset:
         kind = _TYPES.get(dataset.driver)
-        return (
-            f"{kind}; profile=cloud-optimized" if kind and _is_cog(path, dataset) else kind
-        )
+    return f"{kind}; profile=cloud-optimized" if kind and is_cog(path) else kind
 
 
 def is_cog(path: Path) -> bool:
@@ -55,42 +135,21 @@ def is_cog(path: Path) -> bool:
         If it cannot be read.
     """
     with open_dataset(path) as dataset:
-        return _is_cog(path, dataset)
-
-
-def _is_cog(path: Path, dataset: Any) -> bool:
-    if dataset.driver != "GTiff" or path.with_name(f"{path.name}.ovr").exists():
-        return False
-    levels = range(len(dataset.overviews(1)))
-    if max(dataset.shape) > _UNTILED:
+        if dataset.driver != "GTiff" or path.with_name(f"{path.name}.ovr").exists():
+            return False
+        levels = (None, *range(len(dataset.overviews(1))))
         striped = dataset.block_shapes[0][1] == dataset.width > _UNTILED
-        if striped or not levels:
+        if max(dataset.shape) > _UNTILED and (striped or len(levels) == 1):
             return False
 
-    def offsets(name: str) -> list[int]:
-        tags = (
-            dataset.get_tag_item(name, "TIFF", bidx=1, ovr=level)
-            for level in (None, *levels)
-        )
-        return [int(tag) for tag in tags if tag is not None]
+        def offsets(name: str) -> list[int]:
+            tags = (dataset.get_tag_item(name, "TIFF", 1, level) for level in levels)
+            return [int(tag) for tag in tags if tag is not None]
 
-    directories, pixels = offsets("IFD_OFFSET"), offsets("BLOCK_OFFSET_0_0")
-    if not directories or not pixels:
-        return False
-    return (
-        directories == sorted(directories)
-        and pixels == sorted(pixels, reverse=True)
-        and max(directories) < min(pixels)
-    )
+        directories, pixels = offsets("IFD_OFFSET"), offsets("BLOCK_OFFSET_0_0")
+    in_order = [*directories, *pixels[::-1]]
+    return bool(directories and pixels) and in_order == sorted(in_order)
 
-
-_VIRIDIS = {
-    0.0: "#440154",
-    0.25: "#3b528b",
-    0.5: "#21918c",
-    0.75: "#5ec962",
-    1.0: "#fde725",
-}
 
 _ORIGIN_NOTES = {
     "simulated": "Made from a simulated scene, not a measured one",
@@ -107,8 +166,8 @@ def complete_legend(legend: Legend, codes: npt.ArrayLike) -> Legend:
     >>> complete_legend(Legend.of({2: "Corn"}), [0, 2, 5]).names
     ('Corn', 'Class 5')
     """
-    unknown = (land for land in legend.covering(codes) if land.code not in legend)
-    return Legend((*legend, *unknown))
+    missing = (entry for entry in legend.covering(codes) if entry.code not in legend)
+    return Legend((*legend, *missing))
 
 
 def _origin_tags(origin: Origin) -> dict[str, str]:
@@ -158,7 +217,7 @@ def fraction_writer(
         nodata=float("nan"),
         band_names=names,
         tags=_origin_tags(origin),
-        texts={Path(path).with_suffix(".qml"): ramp_style(_VIRIDIS)},
+        texts={Path(path).with_suffix(".qml"): fraction_style()},
         cloud_optimised=True,
     ) as raster:
         yield raster
@@ -230,8 +289,8 @@ def write_class_map(
             f"A class map cannot hold the code {codes.min()}; use codes from 1, and 0 "
             "for no data."
         )
-    known = complete_legend(legend or Legend(()), codes)
-    with class_map_writer(path, known, grid, **origin) as raster:
+    complete = complete_legend(legend or Legend(()), codes)
+    with class_map_writer(path, complete, grid, **origin) as raster:
         raster.write(codes.astype(raster.dtypes[0]), 1)
 
 
@@ -266,10 +325,10 @@ def write_class_check(
     path: str | Path,
     labels: Codes,
     predicted: Codes,
-    split: SplitParts,
+    split: Split,
     grid: Grid,
     **origin: Unpack[Origin],
 ) -> None:
     """Write the class check: blue = right or training, red = wrong, grey = unlabelled."""
-    check = class_check(labels, predicted, split)
+    check = class_check(labels, predicted, split.parts)
     write_class_map(path, check, CHECK_LEGEND, grid, **origin)

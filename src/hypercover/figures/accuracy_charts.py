@@ -1,0 +1,335 @@
+"""Charts of accuracy: bars of the classes, matrices, and a diagram of the confidence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+
+from hypercover.figures import canvas, formatting
+from hypercover.scene.legend import Legend
+from hypercover.scene.metadata import Origin, origin_label
+
+Row = Mapping[str, Any]
+
+_BAR, _WHISKER, _MISSING = "#56b4e9", "#20262e", "#b3470d"
+_FEW = 24
+"""Up to this many classes have rows of full height."""
+_WIDTH, _TOP, _BELOW, _COUNTS = 1080, 96, 62, 252
+"""Sizes in pixels: figure width, above and below the bars, and for the columns of counts."""
+
+
+def draw_classes(
+    rows: Sequence[Row],
+    *,
+    title: str,
+    overall: float | None = None,
+    interval: Row | None = None,
+) -> Figure:
+    """Draw the producer's accuracy of each class as a bar, the largest class on top.
+
+    The overall accuracy mostly reflects the large classes; models usually fail in the
+    small ones.  A class without test pixels has no accuracy, which is not an accuracy
+    of 0.
+
+    Parameters
+    ----------
+    rows : ``per_class`` of a model in ``metrics.json``
+    title : name of the model
+    overall : overall accuracy, drawn as a dashed line
+    interval : ``interval`` of a model in ``metrics.json``, drawn as whiskers
+    """
+    ordered = sorted(rows, key=_pixels, reverse=True)
+    names = [canvas.shorten(row["name"], 30) for row in ordered]
+    line, size = (26, 9.5) if len(names) <= _FEW else (19, 8.5)
+    left = 40 + round(0.82 * size * max(map(len, names), default=1))
+    height = line * max(len(names), 3)
+    figure = canvas.new_figure(_WIDTH, _TOP + height + _BELOW)
+    axes = canvas.add_axes(figure, left, _TOP, _WIDTH - left - _COUNTS, height)
+    canvas.style_axes(axes, across="producer's accuracy in %", up="")
+    axes.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6))
+    axes.grid(visible=False, axis="y")
+    axes.set_yticks(range(len(names)), names, fontsize=size)
+    axes.tick_params(axis="y", length=0)
+    whiskers = {
+        row["code"]: row["producers_accuracy"]
+        for row in (interval or {}).get("per_class", ())
+    }
+    for index, row in enumerate(ordered):
+        _draw_bar(axes, index, row, whiskers.get(row["code"]), size)
+    _write_counts(axes, ordered, size)
+    if overall is not None:
+        axes.axvline(100 * overall, color=canvas.INK, linewidth=1, linestyle="--")
+    canvas.write_title(figure, title, _caption_of_classes(overall, interval))
+    return figure
+
+
+def _pixels(row: Row) -> float:
+    """Count the pixels of a class that train and test."""
+    return float((row["train_count"] or 0) + (row["test_count"] or 0))
+
+
+def _draw_bar(
+    axes: Axes, index: int, row: Row, whiskers: Sequence[float] | None, size: float
+) -> None:
+    """Draw the accuracy of a class with its interval, or the reason why it has none."""
+    share = row["producers_accuracy"]
+    axes.barh(index, 100 * (share or 0), height=0.72, color=_BAR)
+    reason = "" if row["train_count"] else "no training pixel: never found"
+    reason = "no test pixel: no accuracy" if share is None else reason
+    if reason:
+        note = axes.text(1, index, reason, va="center", fontsize=size)
+        note.set(color=_MISSING, fontstyle="italic")
+    if share is not None and whiskers is not None:
+        low, high = (100 * end for end in whiskers)
+        middle = min(max(100 * share, low), high)
+        reach = [[middle - low], [high - middle]]
+        axes.errorbar(middle, index, xerr=reach, fmt="none", color=_WHISKER,
+                      elinewidth=1.1, capsize=2.5)  # fmt: skip
+
+
+def _write_counts(axes: Axes, rows: Sequence[Row], size: float) -> None:
+    """Write accuracy and counts of training and test pixels next to each bar."""
+    columns = (
+        (70, "accuracy", "producers_accuracy", formatting.format_percent),
+        (150, "training px", "train_count", formatting.format_count),
+        (230, "test px", "test_count", formatting.format_count),
+    )
+    for right, title, key, text_of in columns:
+        end = 1 + right / (_WIDTH * axes.get_position().width)
+        axes.annotate(
+            title, (end, 1), xytext=(0, 5), xycoords="axes fraction", fontsize=9,
+            textcoords="offset points", ha="right", va="bottom", color=canvas.MUTED,
+        )  # fmt: skip
+        for index, row in enumerate(rows):
+            text = axes.text(end, index, text_of(row[key]))
+            text.set(ha="right", va="center", fontsize=size, color=canvas.INK)
+            text.set_transform(axes.get_yaxis_transform())
+
+
+def _caption_of_classes(overall: float | None, interval: Row | None) -> str:
+    parts = ["Classes by size, training and test pixels together"]
+    if overall is not None:
+        parts.append(f"dashed: overall accuracy, {formatting.format_percent(overall)} %")
+    if interval and any(row["producers_accuracy"] for row in interval["per_class"]):
+        level = f"{100 * interval['level']:g} %"
+        parts.append(f"whiskers: {level} intervals over {interval['unit']}")
+    return "; ".join(parts) + "."
+
+
+_TICK_NAME = 24
+"""Characters of a class name next to a matrix."""
+_PRINTED = 20
+"""Up to this many classes have their counts printed."""
+
+
+def draw_confusion(
+    matrix: npt.ArrayLike,
+    legend: Legend,
+    title: str = "Confusion matrix",
+    codes: Sequence[int] | None = None,
+) -> Figure:
+    """Draw a confusion matrix: rows are the reference, columns the prediction.
+
+    The colour is the fraction of the reference class; counts are printed for up to 20
+    classes.
+
+    Parameters
+    ----------
+    matrix : counts (class, class)
+    legend : Legend
+    title : str
+    codes : class code of each row; by default those of the legend
+    """
+    counts = np.asarray(matrix, dtype=np.float64)
+    rows = list(legend.codes if codes is None else codes)
+    names = [legend[code].name if code in legend else f"Class {code}" for code in rows]
+    large = len(rows) <= _PRINTED
+    cell, letter, size = (40, 7.4, 9) if large else (15, 5.4, 6.5)
+    side = max(cell * len(rows), 240)
+    letters = letter * min(max(map(len, names), default=1), _TICK_NAME)
+    left, below = 50 + letters, 50 + 0.85 * letters
+    figure = canvas.new_figure(round(left + side + 30), round(60 + side + below))
+    across, down = left + side + 30, 60 + side + below
+    axes = figure.add_axes((left / across, below / down, side / across, side / down))
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    shown = [canvas.shorten(name, _TICK_NAME) for name in names]
+    style: dict[str, Any] = {"fontsize": size, "color": canvas.INK}
+    slanted: dict[str, Any] = {"rotation": 55, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(shown)), shown, **style, **slanted)
+    axes.set_yticks(range(len(shown)), shown, **style)
+    axes.set_xlabel("predicted", color=canvas.INK)
+    axes.set_ylabel("reference", color=canvas.INK)
+    canvas.outline_cells(axes, len(shown), len(shown), linewidth=0.8)
+    for (row, col), count in np.ndenumerate(counts):
+        if count and large:
+            text = axes.text(col, row, f"{count:.0f}", ha="center", va="center", fontsize=8)
+            text.set_color("white" if share[row, col] > 0.55 else canvas.INK)
+    canvas.write_title(figure, title)
+    return figure
+
+
+_CELL_WIDTH, _CELL_HEIGHT = 108, 50
+"""Size of a cell of a grid in pixels."""
+_GRID_LEFT, _GRID_TOP, _GRID_RIGHT, _GRID_BELOW = 210, 100, 26, 74
+"""Margins around the cells in pixels."""
+_MIN_WIDTH = 620
+_BEST = "#d55e00"
+
+
+def draw_search(table: Row, **origin: Unpack[Origin]) -> Figure:
+    """Draw a table of ``search.json``: accuracy as colour and number, the best cell framed.
+
+    Parameters
+    ----------
+    table : a table written by `hypercover search`
+    **origin : whether the image was measured, as ``scene.origin`` gives it, for the title
+    """
+    # An unfinished cell is None, which becomes NaN.
+    shares = np.array(table["accuracy"], dtype=np.float64)
+    rows, columns = shares.shape
+    width = max(_MIN_WIDTH, _GRID_LEFT + _CELL_WIDTH * columns + _GRID_RIGHT)
+    figure = canvas.new_figure(width, _GRID_TOP + _CELL_HEIGHT * rows + _GRID_BELOW)
+    size = (width - _GRID_LEFT - _GRID_RIGHT, _CELL_HEIGHT * rows)
+    axes = canvas.add_axes(figure, _GRID_LEFT, _GRID_TOP, *size)
+    finished = shares[np.isfinite(shares)]
+    low, high = finished.min(initial=1), finished.max(initial=0)
+    # The colours are spread over at least five points.
+    scale = Normalize(min(low, high - 0.05), high) if len(finished) else Normalize(0, 1)
+    axes.imshow(shares, cmap=canvas.COLORMAP, norm=scale, aspect="auto")
+    scales = table["scale"] or [None] * rows
+    names = map(formatting.format_gamma, table["gamma"], scales)
+    axes.set_xticks(range(columns), [f"{cost:g}" for cost in table["C"]])
+    axes.set_yticks(range(rows), [name.replace(" (", "\n(") for name in names])
+    axes.tick_params(labelsize=10, colors=canvas.INK)
+    axes.set_xlabel("C", color=canvas.INK, fontsize=11)
+    axes.set_ylabel("gamma", color=canvas.INK, fontsize=11)
+    canvas.outline_cells(axes, rows, columns, linewidth=1.5)
+    for (row, column), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            minutes = table["minutes"][row][column]
+            _print_cell(axes, (row, column), share, minutes, float(scale(share)))
+    if table["best"]:
+        corner = (table["best"]["column"] - 0.47, table["best"]["row"] - 0.47)
+        frame = Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=_BEST, linewidth=3)
+        axes.add_patch(frame)
+    made_from = origin_label(origin)
+    title = f"{table['model']}: accuracy in % (serial minutes)"
+    title += f", {made_from}" if made_from else ""
+    folds = f"{formatting.describe_folds(table)}; {table['scored']} held-out samples"
+    canvas.write(
+        figure,
+        22,
+        28,
+        canvas.shorten(title, int(width / 9.88)),
+        fontsize=14,
+        fontweight="bold",
+    )
+    canvas.write(figure, 22, 54, canvas.shorten(folds, int(width / 7.4)), fontsize=10)
+    canvas.write(
+        figure,
+        22,
+        74,
+        canvas.shorten(formatting.describe_speed(table), int(width / 7.4)),
+        fontsize=10,
+    )
+    return figure
+
+
+def _print_cell(
+    axes: Axes, cell: tuple[int, int], share: float, minutes: float, shade: float
+) -> None:
+    """Print accuracy and minutes in a cell, light on dark colours."""
+    red, green, blue, _ = colormaps[canvas.COLORMAP](shade)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
+    row, column = cell
+    for height, text, size, weight in (
+        (row - 0.13, f"{100 * share:.2f}", 11, "bold"),
+        (row + 0.25, f"({formatting.format_minutes(minutes)})", 8, "normal"),
+    ):
+        label = axes.text(column, height, text, ha="center", va="center", fontsize=size)
+        label.set(color="white" if dark else canvas.INK, fontweight=weight)
+
+
+_ACCURATE = "#0072b2"
+_OVER, _UNDER = ("#d55e00", "#f6cdb0"), ("#0072b2", "#c4e5f8")
+"""Edge and face colours of overconfidence and underconfidence."""
+_FITTED_ON = {
+    None: "validation pixels",
+    "validation": "validation pixels",
+    "folds": "training pixels held out in turn",
+}
+
+
+def draw_reliability(calibration: Row, title: str) -> Figure:
+    """Draw a reliability diagram: accuracy against confidence, and a histogram.
+
+    A bar that ends on the diagonal is well calibrated; the gap to the diagonal is
+    drawn as overconfidence or underconfidence.
+
+    Parameters
+    ----------
+    calibration : a ``calibration`` of ``metrics.json``
+    title : str
+        Name of the model, with "simulated" if the scene is.
+    """
+    bins = [row for row in calibration["bins"] if row["count"]]
+    low, high, count, sure, right = (
+        np.array([row[name] for row in bins], dtype=np.float64)
+        for name in ("low", "high", "count", "confidence", "accuracy")
+    )
+    figure = canvas.new_figure(620, 690)
+    upper = figure.add_axes((0.12, 0.29, 0.83, 0.53))
+    lower = figure.add_axes((0.12, 0.08, 0.83, 0.12))
+    width = 0.94 * (high - low)
+    upper.bar(low, right, width, align="edge", facecolor=_ACCURATE, label="accuracy")
+    gap, bottom = abs(sure - right), np.minimum(sure, right)
+    for which, (edge, face), name in (
+        (sure > right, _OVER, "overconfident"),
+        (sure < right, _UNDER, "underconfident"),
+    ):
+        if which.any():
+            upper.bar(
+                low[which], gap[which], width[which], bottom[which], align="edge", label=name,
+                hatch="////", linewidth=0.8, edgecolor=edge, facecolor=face,
+            )  # fmt: skip
+    upper.plot([0, 1], [0, 1], color=canvas.INK, lw=1, ls="--", label="perfect calibration")
+    lower.bar(low, count / count.sum(), width, align="edge", facecolor=canvas.MUTED)
+    canvas.style_axes(upper, across="confidence", up="accuracy")
+    canvas.style_axes(lower, across="", up="pixels")
+    for axis in (upper.xaxis, upper.yaxis, lower.xaxis, lower.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, 0))
+    upper.set(xlim=(0, 1), ylim=(0, 1))
+    lower.set_xlim(0, 1)
+    # Above the axes, where it hides no bar.
+    upper.legend(
+        loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, frameon=False, fontsize=9,
+        labelcolor=canvas.INK, columnspacing=1.5,
+    )  # fmt: skip
+    canvas.write_title(
+        figure, f"{title}: reliability", *_caption_of_calibration(calibration)
+    )
+    return figure
+
+
+def _caption_of_calibration(calibration: Row) -> tuple[str, str]:
+    """Describe the calibration error and the temperature."""
+    error = f"calibration error {100 * calibration['error']:.1f} % on test pixels"
+    temperature = calibration["temperature"]
+    if temperature is None:
+        few = calibration.get("proposed") is not None
+        why = f": {calibration['patches']} patches of held-out pixels are too few" * few
+        return error, f"the model's own confidence, not scaled{why}"
+    before = f"; {100 * calibration['error_before']:.1f} % before scaling"
+    return error + before, (
+        f"scaled by a temperature of {temperature:.2f}, fitted on "
+        f"{calibration['fitted_on']:,} {_FITTED_ON[calibration.get('by')]}"
+    )
