@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hypercover.classifiers.networks.hybridsn import HybridSN
 from hypercover.classifiers.networks.network import Dropout
 from hypercover.classifiers.networks.network_catalog import build
+from hypercover.classifiers.networks.published import SSRN, HybridSN
 from hypercover.classifiers.networks.recipe import Recipe
-from hypercover.classifiers.networks.ssrn import SSRN
 
 
 def ready(name, bands, classes, window):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.network import Layer, Network, zero_bias_
 from hypercover.classifiers.networks.recipe import Recipe
 
 _WIDTH = 64
@@ -23,23 +23,21 @@ class DefaultNetwork(Network):
     ----------
     bands, classes, window : int
         Values per pixel of the input, classes of the output, window size.
+
+    Examples
+    --------
+    >>> network = DefaultNetwork(bands=40, classes=16, window=9)
+    >>> sum(weight.numel() for weight in network.parameters())
+    160016
     """
 
     minimum_batch = 2
     scaling = "cleared"
     components = 40
     recipe = Recipe(
-        optimiser="adamw",
-        learning_rate=3e-3,
-        schedule="one-cycle",
-        loss="cross-entropy",
-        batch_size=64,
-        passes=None,
-        pace=60,
-        weight_decay=0.05,
-        label_smoothing=0.1,
-        symmetries=True,
-    )
+        "adamw", 3e-3, "one-cycle", "cross-entropy", batch_size=64, passes=None,
+        pace=60, weight_decay=0.05, label_smoothing=0.1, symmetries=True,
+    )  # fmt: skip
 
     def __init__(self, bands: int, classes: int, window: int) -> None:
         super().__init__(bands, classes, window)
@@ -51,16 +49,13 @@ class DefaultNetwork(Network):
 
     def reset(self, generator: torch.Generator) -> None:
         """Initialise all weights."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(
-                    layer.weight, nonlinearity="relu", generator=generator
-                )
-            elif isinstance(layer, nn.BatchNorm2d):
-                layer.reset_parameters()
+        super().reset(generator)
         nn.init.normal_(self.head.weight, std=0.01, generator=generator)
-        if self.head.bias is not None:
-            nn.init.zeros_(self.head.bias)
+        zero_bias_(self.head)
+
+    def initialise(self, layer: Layer, generator: torch.Generator) -> None:
+        """Initialise a layer as He et al. (2015)."""
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""

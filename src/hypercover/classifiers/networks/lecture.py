@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from hypercover.classifiers.networks.network import Network, glorot_uniform_
+from hypercover.classifiers.networks.network import Layer, Network, glorot_uniform_
 from hypercover.classifiers.networks.recipe import Recipe
 
 _ALIGNMENT = 8
@@ -49,13 +49,10 @@ def relu_pool(values: torch.Tensor, pool: int, pad: int) -> torch.Tensor:
     """
     if torch.is_grad_enabled() and values.requires_grad and _is_plain_cpu_tensor(values):
         # numba takes a second to import, which prediction need not pay
-        from hypercover.classifiers.networks.pooling import (
-            SUPPORTED_DTYPES,
-            CompiledReluPool,
-        )
+        from hypercover.classifiers.networks import pooling
 
-        if values.dtype in SUPPORTED_DTYPES:
-            compiled: torch.Tensor = CompiledReluPool.apply(values, pool, pad)  # type: ignore[no-untyped-call]
+        if values.dtype in pooling.SUPPORTED_DTYPES:
+            compiled: torch.Tensor = pooling.CompiledReluPool.apply(values, pool, pad)  # type: ignore[no-untyped-call]
             return compiled
     # ReLU after the maximum passes over a third of the memory
     pooled = torch.relu(nn.functional.max_pool3d(values, (pool, 1, 1)))
@@ -287,15 +284,7 @@ class LectureNetwork(Network):
     minimum_window = 7
     minimum_bands = 22
     cuda_graph_safe = True
-    recipe = Recipe(
-        optimiser="sgd",
-        learning_rate=1.0,
-        schedule="inverse",
-        decay=5e-6,
-        loss="squared",
-        batch_size=50,
-        passes=600,
-    )
+    recipe = Recipe("sgd", 1.0, "inverse", "squared", batch_size=50, passes=600, decay=5e-6)
 
     def __init__(self, bands: int, classes: int, window: int) -> None:
         super().__init__(bands, classes, window)
@@ -314,12 +303,9 @@ class LectureNetwork(Network):
             ]
         )
 
-    def reset(self, generator: torch.Generator) -> None:
-        """Initialise all weights: Glorot uniform, zero biases, as Keras does."""
-        for layer in self.convolutions:
-            glorot_uniform_(cast(nn.Conv3d, layer), generator)
-        for layer in self.dense:
-            glorot_uniform_(cast(nn.Conv2d, layer), generator, dense=True)
+    def initialise(self, layer: Layer, generator: torch.Generator) -> None:
+        """Initialise a layer: Glorot uniform, zero biases, as Keras does."""
+        glorot_uniform_(layer, generator, dense=layer in set(self.dense))
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""

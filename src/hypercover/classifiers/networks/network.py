@@ -68,7 +68,7 @@ _CUT = 2.0
 _TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of a standard normal distribution truncated there."""
 
-Layer = nn.Conv2d | nn.Conv3d
+Layer = nn.Conv2d | nn.Conv3d | nn.Linear
 
 
 def glorot_uniform_(
@@ -83,7 +83,7 @@ def glorot_uniform_(
     fan_in, fan_out = layer.weight[0].numel(), positions * len(layer.weight)
     bound = math.sqrt(6 / (fan_in + fan_out))
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-    _zero_bias(layer)
+    zero_bias_(layer)
 
 
 def he_normal_(layer: Layer, generator: torch.Generator) -> None:
@@ -92,10 +92,11 @@ def he_normal_(layer: Layer, generator: torch.Generator) -> None:
     nn.init.trunc_normal_(
         layer.weight, 0.0, std, -_CUT * std, _CUT * std, generator=generator
     )
-    _zero_bias(layer)
+    zero_bias_(layer)
 
 
-def _zero_bias(layer: Layer) -> None:
+def zero_bias_(layer: Layer) -> None:
+    """Set the biases of a layer, if it has any, to 0."""
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
@@ -106,6 +107,23 @@ class Network(nn.Module):
     A new network is a subclass, registered by ``network_catalog.register``.  Built with
     (bands, classes, window), it maps (n, band, row, col) to scores
     (n, class, row - window + 1, col - window + 1).
+
+    Examples
+    --------
+    >>> class Linear(Network):
+    ...     recipe = Recipe("adamw", 0.01, "constant", "cross-entropy", 32, 10)
+    ...
+    ...     def __init__(self, bands, classes, window):
+    ...         super().__init__(bands, classes, window)
+    ...         self.last = nn.Conv2d(bands, classes, window)
+    ...
+    ...     def initialise(self, layer, generator):
+    ...         glorot_uniform_(layer, generator)
+    ...
+    ...     def forward(self, windows):
+    ...         return self.last(windows)
+    >>> Linear(bands=4, classes=3, window=5)(torch.zeros(1, 4, 6, 7)).shape
+    torch.Size([1, 3, 2, 3])
     """
 
     minimum_window: ClassVar[int] = 1
@@ -131,7 +149,20 @@ class Network(nn.Module):
         super().__init__()
 
     def reset(self, generator: torch.Generator) -> None:
-        """Initialise all weights."""
+        """Initialise all weights, layer by layer.
+
+        Override it in a network with other layers, or with parameters of its own.
+        """
+        for layer in self.modules():
+            if isinstance(layer, Layer):
+                self.initialise(layer, generator)
+            elif isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d | nn.LayerNorm):
+                layer.reset_parameters()
+            elif isinstance(layer, Dropout):
+                layer.reset(generator)
+
+    def initialise(self, layer: Layer, generator: torch.Generator) -> None:
+        """Initialise a convolution or a dense layer."""
         raise NotImplementedError
 
     def score_tile(self, tile: torch.Tensor) -> torch.Tensor:

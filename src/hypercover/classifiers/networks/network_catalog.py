@@ -6,14 +6,16 @@ from typing import Any
 
 import torch
 
-from hypercover.classifiers.networks.attention import AttentionNetwork
-from hypercover.classifiers.networks.cnn1d import SpectralNetwork
 from hypercover.classifiers.networks.default import DefaultNetwork
-from hypercover.classifiers.networks.hybridsn import HybridSN
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.published import (
+    SSRN,
+    AttentionNetwork,
+    HybridSN,
+    SpectralNetwork,
+)
 from hypercover.classifiers.networks.recipe import Recipe
-from hypercover.classifiers.networks.ssrn import SSRN
 from hypercover.errors import ModelError
 
 NETWORKS: dict[str, type[Network]] = {
@@ -47,12 +49,19 @@ def register(name: str, network: type[Network]) -> None:
     ------
     ModelError
         If the name is taken, or the class is not a ``Network`` with a recipe.
+
+    Examples
+    --------
+    >>> register("lecture", LectureNetwork)
+    >>> register("lecture", DefaultNetwork)
+    Traceback (most recent call last):
+        ...
+    hypercover.errors.ModelError: A network named 'lecture' already exists; use another name.
     """
     valid = isinstance(network, type) and issubclass(network, Network)
     if not valid or not hasattr(network, "recipe"):
         raise ModelError(
-            f"The network {name!r} must be a class derived from Network with a recipe, "
-            f"got {network!r}."
+            f"The network {name!r} must be a class derived from Network with a recipe, got {network!r}."
         )
     if NETWORKS.setdefault(name, network) is not network:
         raise ModelError(f"A network named {name!r} already exists; use another name.")
@@ -140,13 +149,11 @@ def build(name: str, *, bands: int, classes: int, window: int) -> Network:
         )
     if window > MAX_WINDOW:
         raise ModelError(
-            f"Windows may have at most {MAX_WINDOW} × {MAX_WINDOW} pixels, got {window} × "
-            f"{window}; use a smaller window."
+            f"Windows may have at most {MAX_WINDOW} × {MAX_WINDOW} pixels, got {window}; use smaller ones."
         )
     if bands < network.minimum_bands:
         raise ModelError(
-            f"The {name} network needs at least {network.minimum_bands} bands, got {bands}; "
-            "use another network."
+            f"The {name} network needs at least {network.minimum_bands} bands, got {bands}; use another."
         )
     with torch.device("meta"):
         return network(bands, classes, window)

@@ -41,6 +41,12 @@ class Recipe:
     ------
     ModelError
         If a field has an invalid value.
+
+    Examples
+    --------
+    >>> recipe = Recipe("adamw", 0.001, "one-cycle", "cross-entropy", 64, 100)
+    >>> recipe.batch_size, recipe.momentum
+    (64, 0.0)
     """
 
     optimiser: Literal["sgd", "adamw"]
@@ -130,7 +136,7 @@ class Recipe:
                 )
         return replace(
             self,
-            **{name: _to_python(value) for name, value in fields_to_change.items()},
+            **{name: to_python(value) for name, value in fields_to_change.items()},
         )
 
     def check_effective(self, names: Iterable[str]) -> None:
@@ -170,7 +176,7 @@ class Recipe:
                 )
 
 
-def _to_python(value: Any) -> Any:
+def to_python(value: Any) -> Any:
     """Convert a NumPy scalar to Python, so that a recipe can be saved as JSON."""
     return value.item() if type(value).__module__ == "numpy" and value.ndim == 0 else value
 
