@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hypercover.classifiers.cnn.augmentation import Augmentation, apply_symmetry
+from hypercover.classifiers.cnn.training import Augmentation, apply_symmetry
 from hypercover.classifiers.networks.recipe import Recipe
 
 PLAIN = Recipe("sgd", 1.0, "constant", "squared", 50, 600)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hypercover.classifiers.cnn.training import train
+from hypercover.classifiers.cnn.training import Trainer
 from hypercover.classifiers.networks.lecture import LectureNetwork, depth_after
 from hypercover.classifiers.networks.network_catalog import build
 
@@ -129,7 +129,7 @@ def test_scores_and_training_are_those_of_keras(
     with torch.no_grad():
         ours = network(windows[:BATCH])[:, :, 0, 0].softmax(1).numpy()
     recipe = LectureNetwork.recipe.changed({"passes": epochs, "decay": decay})
-    train(network, feed, targets, recipe, generator=drawing, classes=classes)
+    Trainer(network, (feed, targets), recipe, generator=drawing, classes=classes).run()
 
     weights = {f"weight{n}": value for n, value in enumerate(before)}
     shown = {"windows": windows, "targets": targets, "asked": feed.asked, "decay": decay}
@@ -157,7 +157,7 @@ def test_training_is_the_plain_loop_to_the_last_digits():
     network.double()
     plain, feed = deepcopy(network), Recorded(windows)
     recipe = LectureNetwork.recipe.changed({"passes": 4, "decay": 0.01})
-    train(network, feed, targets, recipe, generator=drawing, classes=4)
+    Trainer(network, (feed, targets), recipe, generator=drawing, classes=4).run()
     wanted = torch.nn.functional.one_hot(targets, 4).double()
     step = 0
     for epoch in torch.tensor(feed.asked).reshape(-1, 110):

@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from hypercover.classifiers.cnn.optimiser import (
-    Loss,
     balanced_class_weights,
     learning_rate_schedule,
+    make_loss,
     smooth_labels,
 )
 from hypercover.classifiers.networks.network_catalog import NETWORKS
@@ -28,7 +28,7 @@ def batch(count=20, seed=0):
 
 def test_squared_is_the_mean_squared_error_of_the_probabilities():
     scores, _, wanted = batch()
-    losses = Loss(PLAIN, COUNTS)(scores, wanted)
+    losses = make_loss(PLAIN, COUNTS)(scores, wanted)
     odds = np.exp(scores.numpy().astype(float))
     shares = odds / odds.sum(1, keepdims=True)
     np.testing.assert_allclose(losses, ((shares - wanted.numpy()) ** 2).mean(1), rtol=1e-5)
@@ -39,7 +39,7 @@ def test_cross_entropy_is_that_of_pytorch(smoothing):
     scores, targets, wanted = batch()
     recipe = PLAIN.changed({"loss": "cross-entropy", "label_smoothing": smoothing})
     oracle = F.cross_entropy(scores, targets, label_smoothing=smoothing, reduction="none")
-    torch.testing.assert_close(Loss(recipe, COUNTS)(scores, wanted), oracle)
+    torch.testing.assert_close(make_loss(recipe, COUNTS)(scores, wanted), oracle)
 
 
 @pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
@@ -47,8 +47,10 @@ def test_balanced_classes_weigh_the_same_whatever_their_numbers(loss):
     scores, targets, wanted = batch()
     counts = torch.bincount(targets, minlength=3)
     plain = PLAIN.changed({"loss": loss})
-    losses = Loss(plain, counts)(scores, wanted)
-    weighted = Loss(plain.changed({"class_weight": "balanced"}), counts)(scores, wanted)
+    losses = make_loss(plain, counts)(scores, wanted)
+    weighted = make_loss(plain.changed({"class_weight": "balanced"}), counts)(
+        scores, wanted
+    )
     means = torch.stack([losses[targets == code].mean() for code in range(3)])
     torch.testing.assert_close(weighted.mean(), means.mean())
 
@@ -66,7 +68,7 @@ def test_a_mixed_window_weighs_as_its_classes_do_in_their_shares():
     wanted = torch.tensor([[0.25, 0.0, 0.75]])
     recipe = PLAIN.changed({"loss": "cross-entropy", "class_weight": "balanced"})
     weights = 0.25 * 100 / 30 + 0.75 * 100 / 180
-    found = Loss(recipe, COUNTS)(scores, wanted)
+    found = make_loss(recipe, COUNTS)(scores, wanted)
     assert float(found) == pytest.approx(weights * np.log(3), rel=1e-6)
 
 

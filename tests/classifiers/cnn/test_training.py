@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.classifiers.cnn.training import train
+from hypercover.classifiers.cnn.training import Trainer
 from hypercover.classifiers.cnn.window_loader import WindowLoader
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
@@ -69,7 +69,7 @@ def trained(network, recipe, examples=None, seed=0, **settings):
     feed, targets = examples or data()
     generator = torch.Generator().manual_seed(seed)
     settings = {"classes": 3, "generator": generator} | settings
-    history = train(network, feed, targets, recipe, **settings)
+    history = Trainer(network, (feed, targets), recipe, **settings).run()
     return history, copy.deepcopy(network.state_dict())
 
 

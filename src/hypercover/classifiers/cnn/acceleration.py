@@ -56,9 +56,12 @@ def use_precision(precision: str, device: torch.device) -> Iterator[None]:
         raise ModelError(f"The precision must be float32 or mixed, got {precision!r:.40}.")
     mixed = precision == "mixed"
     if mixed and not _supports_bfloat16(device):
+        name = "this processor"
+        if device.type == "cuda":
+            name = f"the GPU {torch.cuda.get_device_name(device)}"
         raise ModelError(
-            "Mixed precision computes in bfloat16, which "
-            f"{_describe_device(device)} does not support; use precision float32."
+            f"Mixed precision needs bfloat16, which {name} does not support; use precision "
+            "float32."
         )
     with (
         deterministic_float32(),
@@ -75,12 +78,6 @@ def _supports_bfloat16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in _BFLOAT16_CHECKS)
 
 
-def _describe_device(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"the GPU {torch.cuda.get_device_name(device)}"
-    return "this processor"
-
-
 def check_compiler(device: torch.device) -> None:
     """Refuse to compile for the CPU without a C++ compiler.
 
@@ -92,8 +89,7 @@ def check_compiler(device: torch.device) -> None:
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
         raise ModelError(
-            f"Compiling a network for the CPU needs a C++ compiler, but {compiler} was not "
-            "found; install g++ or leave compile out."
+            f"Compiling for the CPU needs a C++ compiler, but {compiler} was not found; install g++."
         )
 
 

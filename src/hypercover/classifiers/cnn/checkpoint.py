@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,19 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 from torch import nn
 
-from hypercover.classifiers.cnn.optimiser import (
-    load_optimiser_tensors,
-    make_optimiser,
-    optimiser_tensor_shapes,
-    optimiser_tensors,
-)
-from hypercover.classifiers.cnn.serialization import History
+from hypercover.classifiers.cnn.optimiser import make_optimiser
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError
 from hypercover.files import atomic, is_abandoned_draft, make_folder, write_json
 
 EpochRecord = dict[str, float]
 """Record of an epoch; ``CNNClassifier.history_`` lists its keys."""
+
+History = list[dict[str, int | float]]
+"""Records of the epochs of a training, as they are saved."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -124,10 +121,16 @@ class TrainingState:
 
     def tensors(self) -> Tensors:
         """Return all tensors of the state by name."""
-        return {
-            **_add_prefix("network", self.network.state_dict()),
-            **_add_prefix("optimiser", optimiser_tensors(self.optimiser)),
-            **_add_prefix("best", self.best),
+        parts = [("network", self.network.state_dict()), ("best", self.best)]
+        for weight, state in self.optimiser.state_dict()["state"].items():
+            moments = {name: value for name, value in state.items() if value is not None}
+            parts.append((f"optimiser.{weight}", moments))
+        named = {
+            f"{part}.{name}": value
+            for part, values in parts
+            for name, value in values.items()
+        }
+        return named | {
             "order": self.order,
             "totals": self.totals,
             "generator": self.generator.get_state(),
@@ -151,11 +154,19 @@ class TrainingState:
         self._began = time.perf_counter() - progress.seconds
         self.order = tensors["order"]
         self.totals.copy_(tensors["totals"])
-        self.network.load_state_dict(_strip_prefix("network", tensors))
+        parts: dict[str, Tensors] = {"network": {}, "optimiser": {}, "best": {}}
+        for key, value in tensors.items():
+            part, _, name = key.partition(".")
+            if part in parts:
+                parts[part][name] = value
+        self.network.load_state_dict(parts["network"])
         device = self.totals.device
-        best = _strip_prefix("best", tensors)
-        self.best = {name: value.to(device) for name, value in best.items()}
-        load_optimiser_tensors(self.optimiser, _strip_prefix("optimiser", tensors))
+        self.best = {name: value.to(device) for name, value in parts["best"].items()}
+        moments: dict[int, Tensors] = {}
+        for key, value in parts["optimiser"].items():
+            weight, name = key.split(".")
+            moments.setdefault(int(weight), {})[name] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
 
     def _check_tensors(self, tensors: Tensors) -> None:
         """Refuse tensors that are not those of this training."""
@@ -164,25 +175,18 @@ class TrainingState:
             for name, value in self.tensors().items()
             if not name.startswith("optimiser.")
         }
-        for name, shape in optimiser_tensor_shapes(self.network, self.recipe).items():
-            expected[f"optimiser.{name}"] = (shape, torch.float32)
+        if self.recipe.optimiser == "sgd":
+            names = ["momentum_buffer"] if self.recipe.momentum else []
+        else:
+            names = ["exp_avg", "exp_avg_sq", "step"]
+        for number, weight in enumerate(self.network.parameters()):
+            for name in names:
+                shape = () if name == "step" else tuple(weight.shape)
+                expected[f"optimiser.{number}.{name}"] = shape, torch.float32
         if expected != {name: (tuple(t.shape), t.dtype) for name, t in tensors.items()}:
             raise ModelError("its tensors are not those of this training")
         if not torch.equal(tensors["order"].sort().values, torch.arange(len(self.order))):
             raise ModelError("its order of the windows is not a permutation")
-
-
-def _add_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    return {f"{prefix}.{name}": value for name, value in tensors.items()}
-
-
-def _strip_prefix(prefix: str, tensors: Tensors) -> Tensors:
-    start = f"{prefix}."
-    return {
-        name.removeprefix(start): value
-        for name, value in tensors.items()
-        if name.startswith(start)
-    }
 
 
 class Checkpoints:
@@ -238,16 +242,19 @@ class Checkpoints:
         for path in self._headers():
             try:
                 metadata, tensors = _read_checkpoint(path)
+                changes = self._changes(metadata.identity)
+                if not changes:
+                    state.load(metadata.values, tensors)
+                    return True
             except (OSError, ValueError, SafetensorError) as error:
-                _log.warning("Skipping the checkpoint %s: %s.", path, error)
-                continue
-            self._check_identity(metadata.identity)
-            try:
-                state.load(metadata.values, tensors)
-            except ModelError as error:
-                _log.warning("Skipping the checkpoint %s: %s.", path, error)
-                continue
-            return True
+                damaged = isinstance(error, ValidationError)
+                reason = "its header or metadata is not valid" if damaged else error
+                _log.warning("Skipping the checkpoint %s: %s.", path, reason)
+            else:
+                raise ModelError(
+                    f"The checkpoints in {self._folder} belong to another training: {changes}; "
+                    "use another folder, or delete this one to start anew."
+                )
         return False
 
     def _headers(self) -> list[Path]:
@@ -268,16 +275,12 @@ class Checkpoints:
             if is_abandoned_draft(path.name):
                 path.unlink(missing_ok=True)
 
-    def _check_identity(self, saved: Any) -> None:
-        """Refuse the checkpoint of another training, naming what differs."""
+    def _changes(self, saved: Any) -> str:
+        """Describe what differs from the identity of a checkpoint; empty if nothing does."""
         if saved == self._identity:
-            return
+            return ""
         saved = saved if isinstance(saved, dict) else {}
-        changes = ", ".join(_differences(saved, self._identity)) or "it has no description"
-        raise ModelError(
-            f"The checkpoints in {self._folder} belong to another training: {changes}; use "
-            "another folder, or delete this one to start anew."
-        )
+        return ", ".join(_differences(saved, self._identity)) or "it has no description"
 
 
 def _differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[str]:
@@ -297,7 +300,7 @@ def _differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> Iterat
 def _read_checkpoint(path: Path) -> tuple[_Metadata, Tensors]:
     """Read a checkpoint after checking its size and checksum; ValueError if damaged."""
     with path.open("rb") as file:
-        header = _parse(_Header, file.read(_MAX_HEADER_BYTES), "header")
+        header = _Header.model_validate_json(file.read(_MAX_HEADER_BYTES))
     weights = path.with_suffix(".safetensors")
     with weights.open("rb") as file:
         if file.seek(0, 2) > _MAX_BYTES:
@@ -307,18 +310,5 @@ def _read_checkpoint(path: Path) -> tuple[_Metadata, Tensors]:
     if digest != header.sha256:
         raise ValueError("its checksum is wrong")
     with safe_open(weights, "pt") as file:
-        metadata = _parse(_Metadata, (file.metadata() or {}).get("about", ""), "metadata")
+        metadata = _Metadata.model_validate_json((file.metadata() or {}).get("about", ""))
         return metadata, {name: file.get_tensor(name) for name in list(file.keys())}
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def _parse(model: type[_Model], text: str | bytes, part: str) -> _Model:
-    """Parse JSON into a model; ValueError with one short sentence if it is not valid."""
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field_name = ".".join(str(part)[:40] for part in first["loc"]) or "JSON"
-        raise ValueError(f"its {part} is not valid ({field_name})") from error

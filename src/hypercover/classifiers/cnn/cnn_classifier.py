@@ -1,21 +1,25 @@
-"""A convolutional network on windows as a scikit-learn classifier."""
+"""A convolutional network on windows as a scikit-learn classifier.
+
+Saved networks may come from untrusted sources: sizes are bounded, a network is first
+built without memory, and only arrays of exactly its shapes are accepted.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hypercover.classifiers.bundle import codes_from_json, codes_to_json
-from hypercover.classifiers.cnn import serialization
+from hypercover.classifiers.bundle import State, codes_from_json, codes_to_json, validated
 from hypercover.classifiers.cnn.acceleration import use_precision
-from hypercover.classifiers.cnn.checkpoint import Checkpoints, EpochRecord
+from hypercover.classifiers.cnn.checkpoint import Checkpoints, EpochRecord, History
 from hypercover.classifiers.cnn.inference import (
     deterministic_float32,
     predict_tile,
@@ -23,7 +27,7 @@ from hypercover.classifiers.cnn.inference import (
     resolve_device,
 )
 from hypercover.classifiers.cnn.process_group import ProcessGroup
-from hypercover.classifiers.cnn.training import train
+from hypercover.classifiers.cnn.training import Trainer
 from hypercover.classifiers.cnn.window_loader import (
     LabelledWindows,
     LazyWindows,
@@ -31,16 +35,53 @@ from hypercover.classifiers.cnn.window_loader import (
     finite_centre_spectra,
     noise_covariance,
 )
+from hypercover.classifiers.networks import network_catalog
 from hypercover.classifiers.networks.network import Network
-from hypercover.classifiers.networks.network_catalog import (
-    build,
-    get_network,
-    make_recipe,
-)
-from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.classifiers.networks.recipe import Recipe, to_python
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 from hypercover.types import Array, Floats, Singles
+
+StackLike = npt.ArrayLike | LazyWindows
+"""Windows (n, band, row, col), or spectra (n, band)."""
+
+_MAX_BANDS = 100_000
+_PREFIX = "network."
+"""Prefix of the names of a network's arrays."""
+
+
+class _Parameters(BaseModel):
+    """The parameters of a ``CNNClassifier``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    network: str = "default"
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    recipe: dict[str, Any] | None = None
+    precision: str = "float32"
+    compile: bool = False
+    random_state: int | None = None
+    device: str = "auto"
+    """Saved by early releases, and ignored: a model may be loaded on another machine."""
+
+
+class _SavedNetwork(BaseModel):
+    """The settings of a saved network."""
+
+    model_config = ConfigDict(strict=True)
+
+    parameters: _Parameters
+    """Parameters of the estimator."""
+    bands: Annotated[int, Field(ge=1, le=_MAX_BANDS)]
+    """Number of bands."""
+    window: Annotated[int, Field(ge=1, le=network_catalog.MAX_WINDOW)]
+    """Window size in pixels."""
+    classes: dict[str, Any]
+    """Class labels as ``codes_to_json`` writes them."""
+    history: History = []
+    """Records of the epochs of the training."""
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -132,10 +173,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        X: npt.ArrayLike | LazyWindows,
+        X: StackLike,
         y: npt.ArrayLike,
         *,
-        validation: tuple[npt.ArrayLike | LazyWindows, npt.ArrayLike] | None = None,
+        validation: tuple[StackLike, npt.ArrayLike] | None = None,
         checkpoint: str | Path | None = None,
     ) -> Self:
         """Fit the network to windows (n, band, row, col) and their labels (n,).
@@ -168,40 +209,36 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.__dict__.pop("network_", None)
         training = LabelledWindows.for_training(self._stack(X, reset=True), y)
         self.classes_, self.window_ = training.classes, training.stack.shape[2]
-        self.margin_ = self.window_ // 2
-        held_out = None
+        self.margin_, held_out, checkpoints = self.window_ // 2, None, None
         if validation is not None:
             windows, codes = validation
             held_out = LabelledWindows.for_validation(
-                self._check_like_training(windows), codes, self.classes_
+                self._stack(windows), codes, self.classes_
             )
-        seed = ProcessGroup.current().broadcast(_seed(self.random_state), device)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = ProcessGroup.current().broadcast(seed, device)
         generator = torch.Generator().manual_seed(seed)
         network = self._initialise(training.stack, generator).to(device)
-        loader, targets = training.loader(self.scaling_, device)
+        if checkpoint is not None:
+            identity = self._identity(recipe, training, held_out)
+            checkpoints = Checkpoints(checkpoint, identity)
         # the backward pass needs deterministic kernels too
         with deterministic_float32():
-            self.history_ = train(
+            trainer = Trainer(
                 network,
-                loader,
-                targets,
+                training.load(self.scaling_, device),
                 recipe,
                 generator=generator,
                 classes=len(self.classes_),
-                validation=None
-                if held_out is None
-                else held_out.loader(self.scaling_, device),
+                validation=held_out.load(self.scaling_, device) if held_out else None,
                 precision=self.precision,
                 compile=self.compile,
-                checkpoints=None
-                if checkpoint is None
-                else Checkpoints(checkpoint, self._identity(recipe, training, held_out)),
-                progress=self.progress,
             )
+            self.history_ = trainer.run(checkpoints, self.progress)
         self.network_ = network
         return self
 
-    def predict_proba(self, X: npt.ArrayLike | LazyWindows) -> Floats:
+    def predict_proba(self, X: StackLike) -> Floats:
         """Return the probability of each class (n, class), in the order of ``classes_``.
 
         Raises
@@ -210,11 +247,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If bands or window size differ from training, or a value is not finite.
         """
         check_is_fitted(self)
-        return predict_windows(
-            self._on_device(), self.scaling_, self._check_like_training(X)
-        )
+        return predict_windows(self._on_device(), self.scaling_, self._stack(X))
 
-    def predict(self, X: npt.ArrayLike | LazyWindows) -> Array:
+    def predict(self, X: StackLike) -> Array:
         """Return the most probable label of each window (n,)."""
         best = self.predict_proba(X).argmax(axis=1)
         labels: Array = self.classes_[best]
@@ -260,26 +295,28 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def dense_note(self) -> str | None:
         """A warning if scenes cannot be predicted in dense passes, else None."""
-        if get_network(self.network).spatially_valid:
+        if network_catalog.get_network(self.network).spatially_valid:
             return None
         return (
             f"The {self.network} network is predicted window by window, because a whole "
             "tile would give other results; this takes far longer than other networks."
         )
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+    def state(self) -> State:
         """Return the fitted model as JSON values and named arrays."""
         check_is_fitted(self)
         settings = {
-            "parameters": serialization.parameters_to_json(self.get_params()),
+            "parameters": self._json_parameters(),
             "bands": int(self.n_features_in_),
             "window": int(self.window_),
             "classes": codes_to_json(self.classes_),
             "history": [dict(record) for record in self.history_],
         }
-        return settings, self.scaling_.arrays() | serialization.network_arrays(
-            self.network_
-        )
+        weights = {
+            _PREFIX + name: np.array(tensor.detach().cpu().numpy(), order="C")
+            for name, tensor in self.network_.state_dict().items()
+        }
+        return settings, self.scaling_.arrays() | weights
 
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
@@ -292,15 +329,31 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ModelError
             If anything is missing, has another type or size, or is not finite.
         """
-        checked = serialization.NetworkSettings.check(settings)
-        model = cls(**checked.estimator_parameters)
+        checked = validated(_SavedNetwork, settings, "saved network")
+        network = network_catalog.get_network(checked.parameters.network)
+        network.recipe.changed(checked.parameters.recipe or {})
+        model = cls(**checked.parameters.model_dump(exclude={"device"}, exclude_unset=True))
         model.n_features_in_, model.window_ = checked.bands, checked.window
         model.margin_, model.history_ = checked.window // 2, checked.history
         model.classes_ = codes_from_json(checked.classes)
-        model.scaling_, model.network_ = serialization.restore_network(
-            checked, arrays, len(model.classes_)
-        )
+        model.scaling_, model.network_ = _restore(checked, arrays, len(model.classes_))
         return model
+
+    def _json_parameters(self) -> dict[str, Any]:
+        """Return the parameters as JSON values.
+
+        A generator given as ``random_state`` is left out, and so is the device: the model
+        may be loaded on a machine without it.
+        """
+        plain = {name: to_python(value) for name, value in self.get_params().items()}
+        del plain["device"]
+        if plain["recipe"] is not None:
+            plain["recipe"] = {
+                key: to_python(value) for key, value in plain["recipe"].items()
+            }
+        if not isinstance(plain["random_state"], int | None):
+            plain["random_state"] = None
+        return plain
 
     def training_recipe(self) -> Recipe:
         """Return the network's recipe with the fields changed by the user.
@@ -310,7 +363,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ModelError
             If a value is not valid, or has no effect with the others.
         """
-        return make_recipe(
+        return network_catalog.make_recipe(
             self.network,
             self.recipe,
             passes=self.epochs,
@@ -320,14 +373,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _initialise(self, stack: Stack, generator: torch.Generator) -> Network:
         """Fit the scaling, and return a network for it with initialised weights."""
-        kind = get_network(self.network)
+        kind = network_catalog.get_network(self.network)
         size = {"classes": len(self.classes_), "window": self.window_}
         # refuse what cannot be built before the windows are read
-        build(self.network, bands=stack.shape[1], **size)
+        network_catalog.build(self.network, bands=stack.shape[1], **size)
         spectra = finite_centre_spectra(stack)
         noise = noise_covariance(stack) if kind.scaling == "cleared" else None
         self.scaling_ = Scaling.fit(kind.scaling, spectra, noise, kind.components)
-        network = build(self.network, bands=self.scaling_.outputs, **size)
+        network = network_catalog.build(self.network, bands=self.scaling_.outputs, **size)
         network.to_empty(device="cpu").reset(generator)
         return network
 
@@ -348,8 +401,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ),
         }
 
-    def _stack(self, X: npt.ArrayLike | LazyWindows, *, reset: bool) -> Stack:
-        """Return X as a stack (n, band, row, col); lazy windows stay lazy."""
+    def _stack(self, X: StackLike, *, reset: bool = False) -> Stack:
+        """Return X as a stack (n, band, row, col), as in training; lazy windows stay lazy."""
         if isinstance(X, LazyWindows):
             stack: Stack = X
             if reset:
@@ -357,33 +410,19 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             array = validate_data(self, X, reset=reset, allow_nd=True)
             stack = array[:, :, None, None] if array.ndim == 2 else array
-        self._check_shape(stack)
-        return stack
-
-    def _check_like_training(self, X: npt.ArrayLike | LazyWindows) -> Stack:
-        """Return X as a stack of windows of the same shape as in training."""
-        stack = self._stack(X, reset=False)
-        if stack.shape[2] != self.window_:
-            raise ModelError(
-                f"This model was trained on windows of {self.window_} × {self.window_} "
-                f"pixels, got {stack.shape[2]} × {stack.shape[2]}; cut windows of "
-                f"{self.window_}."
-            )
-        return stack
-
-    def _check_shape(self, stack: Stack) -> None:
-        """Refuse stacks that are not square windows with the bands of training."""
         shape = tuple(stack.shape)
         if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
             raise ModelError(
                 "Windows must have the shape (n, band, row, col) with one odd side, got "
                 f"{shape}; cut them with an odd window size."
             )
-        if shape[1] != self.n_features_in_:
+        bands, window = self.n_features_in_, shape[2] if reset else self.window_
+        if shape[1:3] != (bands, window):
             raise ModelError(
-                f"This model was trained on {self.n_features_in_} bands, got {shape[1]}; "
-                "give the same bands."
+                f"The model was trained on {bands} bands and windows of {window} × {window} "
+                f"pixels, got {shape[1]} bands and {shape[2]} × {shape[2]}; give such windows."
             )
+        return stack
 
     def _on_device(self) -> Network:
         """Return the network on its device, ready to predict."""
@@ -399,6 +438,44 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return {key: value for key, value in state.items() if key != "progress"}
 
 
-def _seed(random_state: int | np.random.RandomState | None) -> int:
-    """Return a seed for torch's generator from scikit-learn's ``random_state``."""
-    return int(check_random_state(random_state).randint(2**31 - 1))
+def _restore(
+    settings: _SavedNetwork, arrays: Mapping[str, Array], classes: int
+) -> tuple[Scaling, Network]:
+    """Build the scaling and the network that saved arrays describe.
+
+    Raises
+    ------
+    ModelError
+        If the arrays are not exactly those of the network.
+    """
+    name = settings.parameters.network
+    components = network_catalog.get_network(name).components
+    scaling = Scaling.from_arrays(arrays, settings.bands, matrix=components is not None)
+    size = {"classes": classes, "window": settings.window}
+    network = network_catalog.build(name, bands=scaling.outputs, **size)
+    expected = {_PREFIX + key: value for key, value in network.state_dict().items()}
+    if set(arrays) != set(expected) | set(scaling.arrays()):
+        raise _damaged("names of arrays")
+    for key, value in expected.items():
+        array, shape = arrays[key], tuple(value.shape)
+        dtype = str(value.dtype).removeprefix("torch.")
+        if array.shape != shape or str(array.dtype) != dtype:
+            raise ModelError(
+                f"The saved array {key} must be {dtype} of shape {shape}, got {array.dtype} of "
+                f"shape {array.shape}; the file is damaged, save the model again."
+            )
+        if not np.isfinite(array).all():
+            raise _damaged(key)
+    state = {
+        key.removeprefix(_PREFIX): torch.from_numpy(np.array(arrays[key]))
+        for key in expected
+    }
+    network.load_state_dict(state, assign=True)
+    return scaling, network.eval()
+
+
+def _damaged(part: str) -> ModelError:
+    return ModelError(
+        f"The saved network's {part} cannot be used; the file is damaged or from another "
+        "version, save the model again."
+    )

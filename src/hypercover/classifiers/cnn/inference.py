@@ -1,8 +1,8 @@
 """Prediction by a trained network: window by window, or a whole tile in one pass."""
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import product
 from math import inf
 from typing import Any, TypeVar
@@ -57,19 +57,17 @@ def resolve_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise ModelError(
-            "The device is cuda, but PyTorch finds no usable GPU here; use device auto or "
-            "cpu."
+            "The device is cuda, but PyTorch finds no usable GPU here; use device auto or cpu."
         )
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-@contextmanager
-def deterministic_float32() -> Iterator[None]:
-    """Restrict a GPU to deterministic kernels in full float32."""
-    with torch.backends.cudnn.flags(
+def deterministic_float32() -> AbstractContextManager[None]:
+    """Restrict a GPU to deterministic kernels in full float32, in a context."""
+    context: AbstractContextManager[None] = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield
+    )
+    return context
 
 
 def peak_memory(
@@ -95,20 +93,16 @@ def peak_memory(
     >>> peak_memory(layer, lambda net, values: net(values).relu_(), 1, 3, 10, 10)
     8800
     """
-    state = [*network.parameters(), *network.buffers()]
-    without_memory = copy.deepcopy(network, {id(part): _to_meta(part) for part in state})
+    without_memory = copy.deepcopy(
+        network,
+        {id(part): nn.Parameter(part.detach().to("meta"), requires_grad=part.requires_grad)
+         for part in network.parameters()}
+        | {id(part): part.detach().to("meta") for part in network.buffers()},
+    )  # fmt: skip
     with torch.inference_mode(), _MemoryTracker() as tracker:
         forward(without_memory, torch.empty(shape, device="meta"))
     peak: int = tracker.peak
     return peak
-
-
-def _to_meta(part: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of the same kind on the meta device."""
-    bare = part.detach().to("meta")
-    if isinstance(part, nn.Parameter):
-        return nn.Parameter(bare, requires_grad=part.requires_grad)
-    return bare
 
 
 class _MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -125,19 +119,17 @@ class _MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         result = operation(*args, **(kwargs or {}))
         for tensor in _tensors(result):
-            self._count(tensor.untyped_storage())
+            storage = tensor.untyped_storage()
+            key, size = id(storage), storage.nbytes()
+            if key not in self._live:
+                self._live.add(key)
+                self._live_bytes += size
+                finalize(storage, self._free, key, size)
         # the library may copy the input and the output of a convolution
-        copies = _total_bytes((args[0], result)) if "conv" in str(operation) else 0
+        copied = _tensors((args[0], result)) if "conv" in str(operation) else []
+        copies = sum(tensor.nbytes for tensor in copied)
         self.peak = max(self.peak, self._live_bytes + copies)
         return result
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        """Count a storage once, until it is freed."""
-        key, size = id(storage), storage.nbytes()
-        if key not in self._live:
-            self._live.add(key)
-            self._live_bytes += size
-            finalize(storage, self._free, key, size)
 
     def _free(self, key: int, size: int) -> None:
         self._live.discard(key)
@@ -146,10 +138,6 @@ class _MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _tensors(values: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
-
-
-def _total_bytes(values: Any) -> int:
-    return sum(tensor.nbytes for tensor in _tensors(values))
 
 
 def predict_windows(network: nn.Module, scaling: Scaling, stack: Stack) -> Floats:
@@ -178,11 +166,7 @@ def predict_windows(network: nn.Module, scaling: Scaling, stack: Stack) -> Float
 
 
 def predict_tile(
-    network: Network,
-    scaling: Scaling,
-    tile: Array,
-    window: int,
-    memory: int | None = None,
+    network: Network, scaling: Scaling, tile: Array, window: int, memory: int | None = None
 ) -> Singles:
     """Return probabilities (class, row, col) of a tile (band, row, col) with its margin.
 

@@ -81,9 +81,7 @@ def write_onnx(
 
 
 def onnx_graph(
-    classifier: CNNClassifier,
-    metadata: Mapping[str, Any],
-    temperature: float | None = None,
+    classifier: CNNClassifier, metadata: Mapping[str, Any], temperature: float | None = None
 ) -> Any:
     """Return a trained network as an ``onnx.ModelProto``.
 
@@ -113,7 +111,18 @@ def onnx_graph(
     graph = _exported(classifier, temperature)
     graph.producer_name, graph.producer_version = "hypercover", version("hypercover")
     graph.ir_version = _FORMAT
-    metadata = {**_description(classifier), "temperature": temperature, **metadata}
+    tiles = classifier.network_.spatially_valid
+    metadata = {
+        "input": _input_name(classifier),
+        "network": classifier.network,
+        "window": classifier.window_,
+        "margin": classifier.margin_,
+        "padding": "edge pixels repeated, inside the graph" if tiles else "none",
+        "nodata": 0,
+        "hypercover_version": version("hypercover"),
+        "temperature": temperature,
+        **metadata,
+    }
     values = {key: json.dumps(value, allow_nan=False) for key, value in metadata.items()}
     onnx.helper.set_model_props(graph, values)
     onnx.checker.check_model(graph, full_check=True)
@@ -128,15 +137,12 @@ class _RawValues(nn.Module):
 
     def __init__(self, classifier: CNNClassifier, temperature: float | None) -> None:
         super().__init__()
-        self.temperature = temperature
-        scaling = classifier.scaling_
-        self.register_buffer("mean", _per_band(scaling.mean))
-        weight = scaling.weight
-        matrix = weight.ndim == 2
-        kernel = torch.from_numpy(weight)[:, :, None, None] if matrix else _per_band(weight)
-        self.register_buffer("weight", kernel)
-        self.matrix, self.tiles = matrix, classifier.network_.spatially_valid
-        self.margin = classifier.margin_
+        self.temperature, scaling = temperature, classifier.scaling_
+        self.register_buffer("mean", torch.from_numpy(scaling.mean)[None, :, None, None])
+        weight = torch.from_numpy(np.atleast_2d(scaling.weight))[:, :, None, None]
+        self.register_buffer("weight", weight)
+        self.matrix, self.margin = scaling.weight.ndim == 2, classifier.margin_
+        self.tiles = classifier.network_.spatially_valid
         self.network = copy.deepcopy(classifier.network_).cpu()
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -146,20 +152,15 @@ class _RawValues(nn.Module):
             values = nn.functional.conv2d(values, self.weight)
         else:
             values = values * self.weight
+        if self.tiles:
+            # after scaling, which may leave far fewer values than bands
+            values = nn.functional.pad(values, [self.margin] * 4, mode="replicate")
+        scores = self.network(values)
         if not self.tiles:
-            return self._probabilities(self.network(values)[:, :, 0, 0])
-        # pad after scaling, which may leave far fewer values than bands
-        padded = nn.functional.pad(values, [self.margin] * 4, mode="replicate")
-        return self._probabilities(self.network(padded))
-
-    def _probabilities(self, scores: torch.Tensor) -> torch.Tensor:
+            scores = scores[:, :, 0, 0]
         if self.temperature is not None:
             scores = scores / self.temperature
         return torch.softmax(scores, 1)
-
-
-def _per_band(values: Singles) -> torch.Tensor:
-    return torch.from_numpy(values)[None, :, None, None]
 
 
 def _exported(classifier: CNNClassifier, temperature: float | None) -> Any:
@@ -186,7 +187,12 @@ def _exported(classifier: CNNClassifier, temperature: float | None) -> Any:
             verbose=False,
         )
     graph = program.model_proto
-    _clear_notes(graph)
+    # paths and versions of the Python code of each operator
+    inner = graph.graph
+    lists = (inner.node, inner.input, inner.output, inner.value_info, inner.initializer)
+    for part in (inner, *(item for items in lists for item in items)):
+        del part.metadata_props[:]
+        part.doc_string = ""
     return graph
 
 
@@ -206,29 +212,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
-
-
-def _clear_notes(graph: Any) -> None:
-    """Remove paths and versions of the Python code of each operator."""
-    inner = graph.graph
-    lists = (inner.node, inner.input, inner.output, inner.value_info, inner.initializer)
-    for part in (inner, *(item for items in lists for item in items)):
-        del part.metadata_props[:]
-        part.doc_string = ""
-
-
-def _description(classifier: CNNClassifier) -> dict[str, Any]:
-    """Return the metadata on how to use the graph."""
-    tiles = classifier.network_.spatially_valid
-    return {
-        "input": _input_name(classifier),
-        "network": classifier.network,
-        "window": classifier.window_,
-        "margin": classifier.margin_,
-        "padding": "edge pixels repeated, inside the graph" if tiles else "none",
-        "nodata": 0,
-        "hypercover_version": version("hypercover"),
-    }
 
 
 def _largest_difference(

@@ -1,7 +1,7 @@
 """The loss, the optimiser and the learning-rate schedule of a recipe."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -9,8 +9,10 @@ from torch import nn
 from hypercover.classifiers.networks.recipe import Recipe
 
 
-class Loss:
-    """The loss of each window of a batch, not reduced.
+def make_loss(
+    recipe: Recipe, counts: torch.Tensor
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return the loss (n,) of scores against target probabilities (n, class), not reduced.
 
     A batch may be split into micro-batches and among processes, so the caller adds the
     losses up and knows by what to divide.
@@ -21,17 +23,19 @@ class Loss:
     counts : tensor (class,)
         Training windows of each class.
     """
+    weights = balanced_class_weights(counts) if recipe.class_weight else None
 
-    def __init__(self, recipe: Recipe, counts: torch.Tensor) -> None:
-        self._smoothing = recipe.label_smoothing
-        self._losses = _LOSSES[recipe.loss]
-        self._weights = balanced_class_weights(counts) if recipe.class_weight else None
-
-    def __call__(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return losses (n,) of scores against target probabilities (n, class)."""
-        losses = self._losses(scores, smooth_labels(targets, self._smoothing))
+    def losses(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        smoothed = smooth_labels(targets, recipe.label_smoothing)
+        if recipe.loss == "squared":
+            squares = nn.functional.mse_loss(scores.softmax(1), smoothed, reduction="none")
+            each = squares.mean(1)
+        else:
+            each = nn.functional.cross_entropy(scores, smoothed, reduction="none")
         # a mixed window has the weights of its classes in their shares
-        return losses if self._weights is None else losses * (targets @ self._weights)
+        return each if weights is None else each * (targets @ weights)
+
+    return losses
 
 
 def balanced_class_weights(counts: torch.Tensor) -> torch.Tensor:
@@ -52,18 +56,6 @@ def smooth_labels(targets: torch.Tensor, smoothing: float) -> torch.Tensor:
     return targets * (1 - smoothing) + smoothing / targets.shape[1]
 
 
-def _squared_error(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean over the classes of the squared errors of the probabilities."""
-    return nn.functional.mse_loss(scores.softmax(1), targets, reduction="none").mean(1)
-
-
-def _cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return nn.functional.cross_entropy(scores, targets, reduction="none")
-
-
-_LOSSES = {"squared": _squared_error, "cross-entropy": _cross_entropy}
-
-
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimiser of a recipe over all weights of a network."""
     if recipe.optimiser == "sgd":
@@ -76,42 +68,6 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         weight_decay=recipe.weight_decay,
         fused=True,
     )
-
-
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return the tensors of an optimiser's state dict, by weight and name."""
-    return {
-        f"{weight}.{name}": value
-        for weight, state in optimiser.state_dict()["state"].items()
-        for name, value in state.items()
-        if value is not None
-    }
-
-
-def optimiser_tensor_shapes(
-    network: nn.Module, recipe: Recipe
-) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of ``optimiser_tensors`` after the first step."""
-    if recipe.optimiser == "sgd":
-        names = ["momentum_buffer"] if recipe.momentum else []
-    else:
-        names = ["exp_avg", "exp_avg_sq", "step"]
-    return {
-        f"{number}.{name}": () if name == "step" else tuple(weight.shape)
-        for number, weight in enumerate(network.parameters())
-        for name in names
-    }
-
-
-def load_optimiser_tensors(
-    optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
-) -> None:
-    """Load the tensors that ``optimiser_tensors`` returned."""
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        weight, name = key.split(".")
-        state.setdefault(int(weight), {})[name] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
 _WARM_UP = 0.2

@@ -101,9 +101,7 @@ class ProcessGroup:
         """Tell whether the condition holds in at least one process."""
         if self.world_size == 1:
             return condition
-        value = torch.tensor([int(condition)], dtype=torch.int64, device=device)
-        distributed.all_reduce(value, distributed.ReduceOp.MAX)
-        return bool(value)
+        return bool(self.sum(torch.tensor([int(condition)], device=device)))
 
     def broadcast_buffers(self, network: nn.Module) -> None:
         """Give every process the first one's running statistics of normalisation."""

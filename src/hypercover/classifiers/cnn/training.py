@@ -1,11 +1,13 @@
-"""The training loop that fits a network to windows."""
+"""The training loop that fits a network to windows, and the augmentation of its batches."""
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
+from scipy.special import betaincinv
 from torch import nn
 
 from hypercover.classifiers.cnn.acceleration import (
@@ -13,9 +15,8 @@ from hypercover.classifiers.cnn.acceleration import (
     compile_network,
     use_precision,
 )
-from hypercover.classifiers.cnn.augmentation import Augmentation
 from hypercover.classifiers.cnn.checkpoint import Checkpoints, EpochRecord, TrainingState
-from hypercover.classifiers.cnn.optimiser import Loss, learning_rate_schedule
+from hypercover.classifiers.cnn.optimiser import learning_rate_schedule, make_loss
 from hypercover.classifiers.cnn.process_group import ProcessGroup
 from hypercover.classifiers.cnn.window_loader import (
     WindowLoader,
@@ -36,108 +37,129 @@ _CHECKPOINT_STEPS = 8
 _log = logging.getLogger(__name__)
 
 
-def train(
-    network: Network,
-    loader: WindowLoader,
-    targets: torch.Tensor,
-    recipe: Recipe,
-    *,
-    generator: torch.Generator,
-    classes: int,
-    validation: Dataset | None = None,
-    precision: str = "float32",
-    compile: bool = False,
-    checkpoints: Checkpoints | None = None,
-    progress: Callable[[EpochRecord], None] | None = None,
-) -> list[EpochRecord]:
-    """Fit a network in place and return one record per epoch.
+@dataclass(frozen=True, eq=False)
+class Augmentation:
+    """The random numbers that augment one batch.
 
-    If a process group of ``torch.distributed`` is initialised, all its processes call
-    this with the same arguments, and each takes its share of every batch.
+    They are drawn for the whole batch before its windows are loaded, so they stay the
+    same however the batch is split into micro-batches or among processes.
+    """
 
-    Parameters
-    ----------
-    network : Network
-        On its device, with initialised weights.
-    loader : WindowLoader
-        The training windows.
-    targets : tensor (n,) of int
-        Position of each window's class.
-    recipe : Recipe
-    generator : Generator on the CPU
-        Draws the order and the augmentation.
-    classes : int
-        Number of classes.
-    validation : (WindowLoader, tensor), optional
-        Windows that are not trained on, for the record and for early stopping.
-    precision : {"float32", "mixed"}
-    compile : bool
-        Whether to compile the network first.
-    checkpoints : Checkpoints, optional
-        Where to resume from, and to save to.
-    progress : callable, optional
-        Called with the record of each finished epoch, to which ``epochs``, their
-        number, is added.
+    symmetry: int
+    """One of the 8 symmetries of the square."""
+    gain: torch.Tensor | None
+    """Factor of each band (n, band)."""
+    offset: torch.Tensor | None
+    """Offset of each band (n, band)."""
+    partner: torch.Tensor | None
+    """Position in the batch of the window to mix in (n,)."""
+    own_share: torch.Tensor
+    """Share of the window itself in the mixture (n,)."""
+
+    @classmethod
+    def draw(
+        cls, recipe: Recipe, count: int, bands: int, generator: torch.Generator
+    ) -> "Augmentation":
+        """Draw the augmentation of a recipe for a batch of ``count`` windows."""
+        symmetry, gain, offset, partner = 0, None, None, None
+        own_share = torch.ones(count)
+        if recipe.symmetries:
+            symmetry = int(torch.randint(8, (), generator=generator))
+        if recipe.jitter:
+            noise = torch.randn(2, count, bands, generator=generator) * recipe.jitter
+            gain, offset = 1 + noise[0], noise[1]
+        if recipe.band_dropout:
+            keep = torch.rand(count, bands, generator=generator) >= recipe.band_dropout
+            gain = keep.float() if gain is None else gain * keep
+            offset = None if offset is None else offset * keep
+        if recipe.mix:
+            partner = torch.randperm(count, generator=generator)
+            # Beta(mix, mix) from uniform numbers, by its inverse CDF
+            uniform = torch.rand(count, generator=generator).double().numpy()
+            own_share = torch.from_numpy(
+                betaincinv(recipe.mix, recipe.mix, uniform)
+            ).float()
+        return cls(symmetry, gain, offset, partner, own_share)
+
+    def mix(
+        self, part: slice, values: torch.Tensor, partners: torch.Tensor
+    ) -> torch.Tensor:
+        """Mix values (n, …) of a part of the batch with those of their partners."""
+        share = self.own_share[part].to(values.device, non_blocking=True)
+        return torch.lerp(partners, values, share.view(-1, *[1] * (values.ndim - 1)))
+
+    def transform(self, part: slice, windows: torch.Tensor) -> torch.Tensor:
+        """Rotate, flip and rescale windows (n, band, row, col) of a part of the batch."""
+        windows = apply_symmetry(windows, self.symmetry)
+        for factor, operation in ((self.gain, torch.mul), (self.offset, torch.add)):
+            if factor is not None:
+                per_band = factor[part].to(windows.device, non_blocking=True)
+                windows = operation(windows, per_band[:, :, None, None])
+        return windows
+
+
+def apply_symmetry(windows: torch.Tensor, symmetry: int) -> torch.Tensor:
+    """Apply one of the 8 symmetries of the square to (…, row, col).
+
+    >>> square = torch.arange(4).reshape(2, 2)
+    >>> len({str(apply_symmetry(square, symmetry).tolist()) for symmetry in range(8)})
+    8
+    """
+    windows = torch.rot90(windows, symmetry % 4, (-2, -1))
+    return windows.flip(-1) if symmetry >= 4 else windows
+
+
+@dataclass(eq=False)
+class Trainer:
+    """A training that fits a network in place.
+
+    If a process group of ``torch.distributed`` is initialised, all its processes train
+    with the same arguments, and each takes its share of every batch.
 
     Raises
     ------
     ModelError
-        If the recipe needs validation windows and there are none, or the checkpoints
-        belong to another training.
-    RunError
-        If the loss, or at the end a weight, is no longer finite.
+        If the recipe needs validation windows and there are none.
     """
-    trainer = Trainer(
-        network,
-        (loader, targets),
-        recipe,
-        generator=generator,
-        classes=classes,
-        validation=validation,
-        precision=precision,
-    )
-    if compile:
-        trainer.model = compile_network(network)
-    return trainer.run(checkpoints, progress)
 
+    network: Network
+    """The network on its device, with initialised weights."""
+    dataset: Dataset
+    """The training windows."""
+    recipe: Recipe
+    generator: torch.Generator
+    """Draws the order and the augmentation, on the CPU."""
+    classes: int
+    """Number of classes."""
+    validation: Dataset | None = None
+    """Windows that are not trained on, for the record and for early stopping."""
+    precision: str = "float32"
+    """``float32`` or ``mixed``."""
+    compile: bool = False
+    """Whether to compile the network first."""
 
-class Trainer:
-    """A running training: data, network and state."""
-
-    def __init__(
-        self,
-        network: Network,
-        dataset: Dataset,
-        recipe: Recipe,
-        *,
-        generator: torch.Generator,
-        classes: int,
-        validation: Dataset | None,
-        precision: str,
-    ) -> None:
-        if recipe.patience is not None and validation is None:
+    def __post_init__(self) -> None:
+        """Check the sizes of the batches and make the optimiser."""
+        network, recipe = self.network, self.recipe
+        if recipe.patience is not None and self.validation is None:
             raise ModelError(
-                "The recipe's patience needs a validation loss, but there are no "
-                "validation windows; give some, or leave patience out."
+                "The recipe's patience needs a loss, but there are no validation windows; give some, or leave patience out."
             )
-        loader, targets = dataset
+        loader, targets = self.dataset
         self.processes = ProcessGroup.current()
         self.processes.check_batch_size(
             recipe.batch_size, len(loader), network.minimum_batch
         )
-        self.network, self.recipe, self.precision = network, recipe, precision
-        self.dataset, self.validation = dataset, validation
-        self.model: nn.Module = network
         self.device = next(network.parameters()).device
         on_gpu = self.device.type == "cuda"
         self.micro_batch_size = None if on_gpu else network.micro_batch_size()
-        self.one_hot = torch.eye(classes, device=self.device)
-        counts = torch.bincount(targets, minlength=classes).to(self.device)
-        self.loss = Loss(recipe, counts)
+        self.one_hot = torch.eye(self.classes, device=self.device)
+        counts = torch.bincount(targets, minlength=self.classes).to(self.device)
+        self.loss = make_loss(recipe, counts)
         self.state = TrainingState(
             network,
             recipe,
-            generator,
+            self.generator,
             order=torch.arange(len(loader)),
             totals=torch.zeros(3, dtype=torch.float64, device=self.device),
         )
@@ -145,19 +167,41 @@ class Trainer:
         if network.cuda_graph_safe and on_gpu and self.processes.world_size == 1:
             self.graph_step = CUDAGraphStep(self._backpropagate, network)
         self.epochs = recipe.epochs(len(loader))
-        steps = self.epochs * len(self._batches())
-        self.schedule = learning_rate_schedule(recipe, steps)
+        self.schedule = learning_rate_schedule(recipe, self.epochs * len(self._batches()))
+        self.model: nn.Module = compile_network(network) if self.compile else network
 
     def run(
         self,
         checkpoints: Checkpoints | None = None,
         progress: Callable[[EpochRecord], None] | None = None,
     ) -> list[EpochRecord]:
-        """Train for all epochs, or until the recipe's patience ends."""
+        """Train for all epochs, or until the recipe's patience ends.
+
+        Parameters
+        ----------
+        checkpoints : Checkpoints, optional
+            Where to resume from, and to save to.
+        progress : callable, optional
+            Called with the record of each finished epoch, to which ``epochs``, their
+            number, is added.
+
+        Returns
+        -------
+        list of dict
+            One record per epoch.
+
+        Raises
+        ------
+        ModelError
+            If the checkpoints belong to another training.
+        RunError
+            If the loss, or at the end a weight, is no longer finite.
+        """
         if checkpoints is not None:
             self._resume(checkpoints)
         self.model = self.processes.data_parallel(self.model)
-        with _preserve_global_rng(self.device):
+        devices = [torch.cuda.current_device()] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
             while not self._finished():
                 self._train_epoch(checkpoints)
                 record = self._finish_epoch()
@@ -167,7 +211,10 @@ class Trainer:
         self.graph_step = None
         if self.state.best:
             self.network.load_state_dict(self.state.best)
-        self._check_weights()
+        # the loss after the last step is not computed
+        weights = self.network.state_dict().values()
+        if not all(bool(value.isfinite().all()) for value in weights):
+            raise self._divergence("weights are", len(self.state.history))
         self.network.eval()
         if checkpoints is not None and self.processes.is_first:
             checkpoints.save(self.state)
@@ -179,17 +226,15 @@ class Trainer:
             return
         if self.processes.broadcast(self.state.step, self.device) != self.state.step:
             raise RunError(
-                "The processes found different checkpoints; keep them in a folder that "
-                "all of them see."
+                "The processes found different checkpoints; use a folder that all of them see."
             )
         if not self.processes.is_first:
             # the first process has the sums over all of them
             self.state.totals.zero_()
         if self.state.step:
+            epoch = len(self.state.history) + 1
             _log.info(
-                "Training resumes in epoch %d, after %d steps.",
-                len(self.state.history) + 1,
-                self.state.step,
+                "Training resumes in epoch %d, after %d steps.", epoch, self.state.step
             )
 
     def _finished(self) -> bool:
@@ -244,43 +289,53 @@ class Trainer:
         """Take one step down the mean gradient of a batch."""
         for group in self.state.optimiser.param_groups:
             group["lr"] = self.learning_rate(self.state.step)
-        values = self.dataset[0].values
-        augmentation = Augmentation.draw(
-            self.recipe, len(batch), values, self.state.generator
-        )
+        count, values = len(batch), self.dataset[0].values
+        augmentation = Augmentation.draw(self.recipe, count, values, self.generator)
         self._seed_step()
         self.state.optimiser.zero_grad()
-        parts = split_range(
-            self.processes.shard(len(batch)), self.micro_batch_size or len(batch)
-        )
+        shard = self.processes.shard(count)
+        parts = split_range(shard, self.micro_batch_size or count)
         for part in parts:
-            with self._synchronise(last=part is parts[-1]):
-                self._accumulate(batch, part, augmentation)
+            # processes exchange gradients only after the last part of a batch
+            alone = part is parts[-1] or self.processes.world_size == 1
+            with nullcontext() if alone else self.model.no_sync():  # type: ignore[operator]
+                windows, targets = self._augment(batch, part, augmentation)
+                if self.graph_step is not None:
+                    self.graph_step(windows, targets)
+                else:
+                    self._backpropagate(windows, targets, count)
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.state.optimiser.step()
-
-    def _accumulate(
-        self, batch: torch.Tensor, part: slice, augmentation: Augmentation
-    ) -> None:
-        """Add the gradient of a part of a batch."""
-        windows, targets = self._augment(batch, part, augmentation)
-        if self.graph_step is not None:
-            self.graph_step(windows, targets)
-        else:
-            self._backpropagate(windows, targets, len(batch))
 
     def _backpropagate(
         self, windows: torch.Tensor, targets: torch.Tensor, batch_size: int | None = None
     ) -> None:
         """Pass windows forward and backward, and add to the totals."""
         with use_precision(self.precision, self.device):
-            scores = _class_scores(self.model(windows))
-            loss = self.loss(scores, targets).sum()
+            loss = self._add_loss(self.state.totals, self.model, windows, targets)
         # the mean over processes must be the mean over the windows of the batch
         divisor = (batch_size or len(windows)) / self.processes.world_size
         (loss / divisor).backward()  # type: ignore[no-untyped-call]
-        self._add_totals(self.state.totals, loss, scores, targets)
+
+    def _add_loss(
+        self,
+        totals: torch.Tensor,
+        model: nn.Module,
+        windows: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the sum of the losses; add it, correct answers and windows to the totals.
+
+        The totals are added up on the device, without waiting.
+        """
+        output = model(windows)[:, :, 0, 0]
+        scores = output.to(torch.promote_types(output.dtype, torch.float32))
+        loss = self.loss(scores, targets).sum()
+        totals[0] += loss.detach()
+        totals[1] += (scores.detach().argmax(1) == targets.argmax(1)).sum()
+        totals[2] += len(scores)
+        return loss
 
     def _augment(
         self, batch: torch.Tensor, part: slice, augmentation: Augmentation
@@ -302,34 +357,17 @@ class Trainer:
         classes = targets[positions].to(self.device, non_blocking=True)
         return loader.batch(positions), self.one_hot[classes]
 
-    def _synchronise(self, last: bool) -> AbstractContextManager[None]:
-        """Let processes exchange gradients only after the last part of a batch."""
-        if last or self.processes.world_size == 1:
-            return nullcontext()
-        no_sync: AbstractContextManager[None] = self.model.no_sync()  # type: ignore[operator]
-        return no_sync
-
     def _seed_step(self) -> None:
         """Seed PyTorch's global generator, which third-party layers may draw from.
 
         The seed depends on the step, so that it need not be saved, and on the rank, so
         that processes draw different numbers.
         """
-        world_size, rank = self.processes.world_size, self.processes.rank
-        seed = self.state.generator.initial_seed() + self.state.step * world_size
-        _seed_global_rng(self.device, (seed + rank) % 2**63)
-
-    @staticmethod
-    def _add_totals(
-        totals: torch.Tensor,
-        loss: torch.Tensor,
-        scores: torch.Tensor,
-        targets: torch.Tensor,
-    ) -> None:
-        """Add up losses, correct answers and windows on the device, without waiting."""
-        totals[0] += loss.detach()
-        totals[1] += (scores.detach().argmax(1) == targets.argmax(1)).sum()
-        totals[2] += len(scores)
+        first = self.generator.initial_seed() + self.state.step * self.processes.world_size
+        seed = (first + self.processes.rank) % 2**63
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _finish_epoch(self) -> EpochRecord:
         """Append the record of the epoch to the history, and return it."""
@@ -338,12 +376,11 @@ class Trainer:
         history = self.state.history
         record: EpochRecord = {
             "epoch": len(history) + 1,
-            "loss": loss / count,
+            "loss": self._finite(loss / count),
             "accuracy": correct / count,
             "learning_rate": self.learning_rate(self.state.step - 1),
             "samples": int(count) + (history[-1]["samples"] if history else 0),
         }
-        self._check_loss(record["loss"])
         if self.validation is not None:
             record |= self._validate(self.validation)
         record["seconds"] = self.state.seconds
@@ -353,63 +390,35 @@ class Trainer:
         return record
 
     def _validate(self, dataset: Dataset) -> EpochRecord:
-        """Return loss and accuracy on the validation windows, and the best epoch."""
+        """Return loss and accuracy on the validation windows, and the best epoch.
+
+        With patience, the weights are saved if they are the best so far.
+        """
         totals = torch.zeros_like(self.state.totals)
         batch_size = self.micro_batch_size or self.recipe.batch_size
         self.network.eval()
         with torch.no_grad(), use_precision(self.precision, self.device):
             for part in split_range(self.processes.shard(len(dataset[0])), batch_size):
                 windows, targets = self._load(dataset, torch.arange(part.start, part.stop))
-                scores = _class_scores(self.network(windows))
-                loss = self.loss(scores, targets).sum()
-                self._add_totals(totals, loss, scores, targets)
+                self._add_loss(totals, self.network, windows, targets)
         loss_sum, correct, count = self.processes.sum(totals).tolist()
-        mean_loss = loss_sum / count
-        self._check_loss(mean_loss)
-        record = {"validation_loss": mean_loss, "validation_accuracy": correct / count}
-        return record | self._update_best(mean_loss)
-
-    def _update_best(self, loss: float) -> EpochRecord:
-        """Save the weights if they are the best so far; return the best epoch."""
+        loss, history = self._finite(loss_sum / count), self.state.history
+        record = {"validation_loss": loss, "validation_accuracy": correct / count}
         if self.recipe.patience is None:
-            return {}
-        history = self.state.history
-        if not history or loss < min(record["validation_loss"] for record in history):
+            return record
+        if not history or loss < min(earlier["validation_loss"] for earlier in history):
             self.state.save_best()
-            return {"best_epoch": len(history) + 1}
-        return {"best_epoch": history[-1]["best_epoch"]}
+            return record | {"best_epoch": len(history) + 1}
+        return record | {"best_epoch": history[-1]["best_epoch"]}
 
-    def _check_loss(self, loss: float) -> None:
+    def _finite(self, loss: float) -> float:
+        """Return a loss, unless the training has diverged."""
         if not math.isfinite(loss):
             raise self._divergence("loss is", len(self.state.history) + 1)
-
-    def _check_weights(self) -> None:
-        """Refuse weights that diverged in the last step, whose loss is not computed."""
-        values = self.network.state_dict().values()
-        if not all(bool(value.isfinite().all()) for value in values):
-            raise self._divergence("weights are", len(self.state.history))
+        return loss
 
     def _divergence(self, what: str, epoch: int) -> RunError:
         return RunError(
             f"The {what} no longer finite in epoch {epoch}; use a learning rate below "
             f"{self.recipe.learning_rate:g} or the recipe's clip."
         )
-
-
-@contextmanager
-def _preserve_global_rng(device: torch.device) -> Iterator[None]:
-    """Restore PyTorch's global generators afterwards."""
-    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        yield
-
-
-def _seed_global_rng(device: torch.device, seed: int) -> None:
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-def _class_scores(output: torch.Tensor) -> torch.Tensor:
-    """Return the scores (n, class) of one window each, in float32 or better."""
-    return output[:, :, 0, 0].to(torch.promote_types(output.dtype, torch.float32))

@@ -98,11 +98,24 @@ def read_windows(stack: Stack, positions: slice | Indices) -> Array:
     return part if isinstance(part, np.ndarray) else part.cut()
 
 
-def chunks(stack: Stack) -> Iterator[slice]:
+def chunks(stack: Stack) -> list[slice]:
     """Split a stack into slices that fit into memory as float32."""
     count, *window = stack.shape
-    step = max(1, _CHUNK_BYTES // (4 * int(np.prod(window))))
-    return (slice(first, min(first + step, count)) for first in range(0, count, step))
+    return split_range(range(count), max(1, _CHUNK_BYTES // (4 * math.prod(window))))
+
+
+def finite_windows(stack: Stack) -> Iterator[Array]:
+    """Yield the windows of a stack in chunks, after checking every value.
+
+    Raises
+    ------
+    ModelError
+        If any value is NaN or infinite.
+    """
+    for chunk in chunks(stack):
+        windows = read_windows(stack, chunk)
+        check_finite(windows)
+        yield windows
 
 
 def finite_centre_spectra(stack: Stack) -> Array:
@@ -114,12 +127,9 @@ def finite_centre_spectra(stack: Stack) -> Array:
         If any value is NaN or infinite.
     """
     middle = stack.shape[2] // 2
-    spectra = []
-    for chunk in chunks(stack):
-        windows = read_windows(stack, chunk)
-        check_finite(windows)
-        spectra.append(windows[:, :, middle, middle])
-    return np.concatenate(spectra)
+    return np.concatenate(
+        [windows[:, :, middle, middle] for windows in finite_windows(stack)]
+    )
 
 
 def noise_covariance(stack: Stack) -> Floats | None:
@@ -135,9 +145,7 @@ def noise_covariance(stack: Stack) -> Floats | None:
     squares = np.zeros((bands, bands))
     middle = slice(side // 2 - 1, side // 2 + 2)
     for chunk in chunks(stack):
-        near = np.asarray(
-            read_windows(stack, chunk)[:, :, middle, middle], dtype=np.float64
-        )
+        near = read_windows(stack, chunk)[:, :, middle, middle].astype(np.float64)
         for row, col in ((0, 1), (1, 0), (1, 2), (2, 1)):
             difference = near[:, :, row, col] - near[:, :, 1, 1]
             squares += difference.T @ difference
@@ -153,10 +161,9 @@ def check_finite(values: Array) -> None:
         If any value is NaN or infinite.
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
         raise ModelError(
-            f"The input contains NaN or infinity in {count} of {values.size} values; mask "
-            "or fill such pixels first."
+            f"The input contains NaN or infinity in {np.sum(~np.isfinite(values))} of "
+            f"{values.size} values; mask or fill such pixels first."
         )
 
 
@@ -186,9 +193,19 @@ class WindowLoader:
         window_bytes = 4 * count * scaling.outputs * rows * cols
         cube = stack.cube_and_corners() if isinstance(stack, CubeWindows) else None
         cube_bytes = 4 * scaling.outputs * cube[0][0].size if cube else window_bytes + 1
-        if window_bytes <= self._max_window_bytes(cube_bytes):
-            self._windows = self._scale_all()
-        elif cube is not None and cube_bytes <= min(window_bytes, self._free_bytes()):
+        # On a CPU nothing depends on the free memory, which would change last digits.
+        most, free = float(_MAX_WINDOW_BYTES), math.inf
+        if self._device.type != "cpu":
+            free = torch.cuda.mem_get_info(self._device)[0] // 2
+            most = min(cube_bytes, free)
+        if window_bytes <= most:
+            self._windows = torch.empty(
+                count, scaling.outputs, rows, cols, device=self._device
+            )
+            for chunk in chunks(stack):
+                windows = scaling.apply(read_windows(stack, chunk))
+                self._windows[chunk] = windows.to(self._device)
+        elif cube is not None and cube_bytes <= min(window_bytes, free):
             self._cube = ScaledCube(cube, scaling, rows, self._device)
 
     def __len__(self) -> int:
@@ -210,29 +227,6 @@ class WindowLoader:
         if self._device.type == "cuda":
             windows = windows.pin_memory()
         return windows.to(self._device, non_blocking=True)
-
-    def _max_window_bytes(self, cube_bytes: int) -> float:
-        """Return up to how many bytes windows are held rather than their cube.
-
-        On a CPU it does not depend on the free memory, which would change last digits.
-        """
-        on_cpu = self._device.type == "cpu"
-        return _MAX_WINDOW_BYTES if on_cpu else min(cube_bytes, self._free_bytes())
-
-    def _free_bytes(self) -> float:
-        """Return the bytes that may be used: half of what a GPU has free."""
-        if self._device.type == "cpu":
-            return math.inf
-        return int(torch.cuda.mem_get_info(self._device)[0]) // 2
-
-    def _scale_all(self) -> torch.Tensor:
-        """Scale all windows, chunk by chunk."""
-        count, _, rows, cols = self._stack.shape
-        scaled = torch.empty(count, self.values, rows, cols, device=self._device)
-        for chunk in chunks(self._stack):
-            windows = read_windows(self._stack, chunk)
-            scaled[chunk] = self._scaling.apply(windows).to(self._device)
-        return scaled
 
 
 class ScaledCube:
@@ -281,16 +275,12 @@ class LabelledWindows:
         ModelError
             If there are no windows, not one label for each, or only one class.
         """
-        labels = _check_labels(stack, y)
-        if not len(labels):
-            raise ModelError(
-                "There are no training windows (0 samples); give at least one of each class."
-            )
+        labels = _check_labels(stack, y, "training")
         classes, targets = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ModelError(
-                f"The training labels hold one class only ({classes[0]}); a "
-                "classifier needs at least two classes."
+                f"The training labels hold one class only ({classes[0]}); a classifier needs "
+                "at least two classes."
             )
         return cls(stack, classes, torch.from_numpy(targets.astype(np.int64)))
 
@@ -306,26 +296,22 @@ class LabelledWindows:
             If there are no windows, not one label for each, a label that no training
             window has, or a value that is not finite.
         """
-        labels = _check_labels(stack, y)
-        if not len(labels):
-            raise ModelError(
-                "There are no validation windows; give some, or no validation."
-            )
+        labels = _check_labels(stack, y, "validation")
         unknown = np.setdiff1d(labels, classes)
         if len(unknown):
             raise ModelError(
                 f"The validation labels hold the class {unknown[0]}, which no training "
                 "window has; leave such windows out."
             )
-        for chunk in chunks(stack):
-            check_finite(read_windows(stack, chunk))
+        for _ in finite_windows(stack):
+            """Check every value."""
         targets = np.searchsorted(classes, labels).astype(np.int64)
         return cls(stack, classes, torch.from_numpy(targets))
 
-    def loader(
+    def load(
         self, scaling: Scaling, device: torch.device
     ) -> tuple[WindowLoader, torch.Tensor]:
-        """Return a loader of the windows, and their targets."""
+        """Return a loader of the scaled windows, and their targets."""
         return WindowLoader(self.stack, scaling, device), self.targets
 
     def digests(self, part: str) -> dict[str, str]:
@@ -334,14 +320,15 @@ class LabelledWindows:
         sample = np.linspace(0, count - 1, min(count, _DIGEST_SAMPLES)).astype(np.intp)
         values = np.ascontiguousarray(read_windows(self.stack, sample), dtype=np.float64)
         labels = f"{self.classes.tolist()} {self.targets.tolist()}"
+        windows = f"{self.stack.shape}".encode() + values.tobytes()
         return {
-            f"{part} windows": _sha256(f"{self.stack.shape}".encode() + values.tobytes()),
-            f"{part} labels": _sha256(labels.encode()),
+            f"{part} windows": hashlib.sha256(windows).hexdigest(),
+            f"{part} labels": hashlib.sha256(labels.encode()).hexdigest(),
         }
 
 
-def _check_labels(stack: Stack, y: npt.ArrayLike) -> Array:
-    """Return labels (n,) after checking that there is one for each window."""
+def _check_labels(stack: Stack, y: npt.ArrayLike, part: str) -> Array:
+    """Return labels (n,) after checking that there is one for each window, and a window."""
     if y is None:
         raise ModelError("CNNClassifier requires y to be passed, but the target y is None.")
     labels: Array = column_or_1d(y, warn=True)
@@ -349,11 +336,10 @@ def _check_labels(stack: Stack, y: npt.ArrayLike) -> Array:
     check_classification_targets(labels)
     if len(labels) != len(stack):
         raise ModelError(
-            f"Every window needs one label, got {len(stack)} windows and "
-            f"{len(labels)} labels."
+            f"Every window needs one label, got {len(labels)} for {len(stack)} windows."
+        )
+    if not len(labels):
+        raise ModelError(
+            f"There are no {part} windows (0 samples); give at least one of each class."
         )
     return labels
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
