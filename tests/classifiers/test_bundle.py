@@ -50,7 +50,9 @@ def test_an_older_card_says_none(saved):
 @pytest.mark.parametrize("given", [0, -1, 1e9, "2", True, [1.5], {"T": 1}])
 def test_a_temperature_that_is_none_is_refused(tmp_path, given):
     save_bundle(tmp_path, SVMClassifier().fit(*pixels()), CARD | {"temperature": given})
-    with pytest.raises(ModelError, match="card is not valid: temperature: input should be"):
+    with pytest.raises(
+        ModelError, match="model cannot be read: temperature: input should be"
+    ):
         load_bundle(tmp_path)
 
 

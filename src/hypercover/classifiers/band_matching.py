@@ -100,8 +100,7 @@ def _checked_card(card: Mapping[str, Any]) -> ModelCard:
         values = getattr(model, name)
         if values is not None and len(values) != len(model.bands):
             raise ModelError(
-                f"The model's {name} do not have one entry for each of its bands; train it "
-                "again."
+                f"The model's {name} do not have one entry for each band; train it again."
             )
     return model
 
@@ -112,17 +111,14 @@ def _match_by_number(model: ModelCard, present: list[int]) -> list[int]:
     missing = sorted(set(numbers) - set(present))
     if missing:
         centres = _as_floats(model.wavelengths, len(numbers))
-        range_ = _format_range(centres[[numbers.index(number) for number in missing]])
-        raise ModelError(
-            f"The model was trained on {counted(len(numbers), 'band')} and the scene has "
-            f"{len(present)}; it lacks {_format_band_numbers(missing)}{range_}; give the "
-            "image with all its bands."
-        )
+        lacking = centres[[numbers.index(number) for number in missing]]
+        lacks = _format_band_numbers(missing) + _format_range(lacking)
+        raise _missing_bands(len(numbers), len(present), lacks)
     positions = {number: at for at, number in reversed(list(enumerate(present)))}
     return [positions[number] for number in numbers]
 
 
-def _match_by_wavelength(model: ModelCard, present: Ints, theirs: Floats) -> list[int]:
+def _match_by_wavelength(model: ModelCard, present: Ints, scene: Floats) -> list[int]:
     """Return the position in the scene of each band of the model, by its wavelength.
 
     It is the assignment with the smallest sum of squared distances, which keeps two
@@ -135,78 +131,83 @@ def _match_by_wavelength(model: ModelCard, present: Ints, theirs: Floats) -> lis
     )
 
     numbers = np.asarray(model.bands)
-    ours = _as_floats(model.wavelengths, len(numbers))
+    centres = _as_floats(model.wavelengths, len(numbers))
     widths = _as_floats(model.fwhm, len(numbers))
-    own, other = _candidate_pairs(ours, widths, theirs)
-    unknown = ~np.isfinite(ours[own]) | ~np.isfinite(theirs[other])
+    own, other = _candidate_pairs(centres, widths, scene)
+    unknown = ~np.isfinite(centres[own]) | ~np.isfinite(scene[other])
     same_number = numbers[own] == present[other]
     possible = same_number | ~unknown
-    costs = 1 + np.where(unknown, _UNKNOWN_COST, np.abs(ours[own] - theirs[other]) ** 2)
+    costs = 1 + np.where(unknown, _UNKNOWN_COST, np.abs(centres[own] - scene[other]) ** 2)
     costs = costs + np.where(same_number, 0.0, _OTHER_NUMBER_COST)
     graph = coo_array(
         (costs[possible], (own[possible], other[possible])),
         shape=(len(numbers), len(present)),
     ).tocsr()
     matched = maximum_bipartite_matching(graph, perm_type="column")
-    if (matched < 0).any():
-        raise _missing_bands(model, ours, theirs, np.flatnonzero(matched < 0))
+    missing = np.flatnonzero(matched < 0)
+    if len(missing):
+        lacks = _describe_missing(numbers, centres, scene, missing)
+        raise _missing_bands(len(numbers), len(present), lacks)
     rows, columns = min_weight_full_bipartite_matching(graph)
     positions: list[int] = columns[np.argsort(rows)].tolist()
     return positions
 
 
-def _candidate_pairs(ours: Floats, widths: Floats, theirs: Floats) -> tuple[Indices, ...]:
+def _candidate_pairs(centres: Floats, widths: Floats, scene: Floats) -> tuple[Indices, ...]:
     """Return the pairs of a model's band and a scene's band that may match."""
     # no band is wider than its own wavelength, whatever a card states
-    tolerance = np.fmax(_TOLERANCE, np.minimum(widths, ours) / 2)
-    order = np.argsort(theirs, kind="stable")
-    known = order[np.isfinite(theirs[order])]
-    first = np.searchsorted(theirs[known], ours - tolerance * _ROUNDING, side="left")
-    stop = np.searchsorted(theirs[known], ours + tolerance * _ROUNDING, side="right")
-    counts = np.where(np.isfinite(ours), np.maximum(stop - first, 0), 0)
-    our_unknown = np.flatnonzero(~np.isfinite(ours))
-    our_known = np.flatnonzero(np.isfinite(ours))
-    their_unknown = np.flatnonzero(~np.isfinite(theirs))
-    pairs = counts.sum() + len(our_unknown) * len(theirs) + len(their_unknown) * len(ours)
+    tolerance = np.fmax(_TOLERANCE, np.minimum(widths, centres) / 2)
+    order = np.argsort(scene, kind="stable")
+    known = order[np.isfinite(scene[order])]
+    first = np.searchsorted(scene[known], centres - tolerance * _ROUNDING, side="left")
+    stop = np.searchsorted(scene[known], centres + tolerance * _ROUNDING, side="right")
+    counts = np.where(np.isfinite(centres), np.maximum(stop - first, 0), 0)
+    model_unknown = np.flatnonzero(~np.isfinite(centres))
+    model_known = np.flatnonzero(np.isfinite(centres))
+    scene_unknown = np.flatnonzero(~np.isfinite(scene))
+    pairs = (
+        counts.sum() + len(model_unknown) * len(scene) + len(scene_unknown) * len(centres)
+    )
     if pairs > _MAX_PAIRS:
         raise ModelError(
             "The model's bands are so close together that wavelengths cannot tell them "
             "apart; train it again on an image with the widths (FWHM) of its bands."
         )
-    near = np.repeat(np.arange(len(ours)), counts)
+    near = np.repeat(np.arange(len(centres)), counts)
     steps = np.arange(len(near)) - np.repeat(np.cumsum(counts) - counts, counts)
-    own = (near, our_unknown.repeat(len(theirs)), our_known.repeat(len(their_unknown)))
+    own = (near, model_unknown.repeat(len(scene)), model_known.repeat(len(scene_unknown)))
     other = (
         known[first.repeat(counts) + steps],
-        np.tile(np.arange(len(theirs)), len(our_unknown)),
-        np.tile(their_unknown, len(our_known)),
+        np.tile(np.arange(len(scene)), len(model_unknown)),
+        np.tile(scene_unknown, len(model_known)),
     )
     return np.concatenate(own), np.concatenate(other)
 
 
-def _missing_bands(
-    model: ModelCard, ours: Floats, theirs: Floats, missing: Indices
-) -> ModelError:
-    """Name the bands that a scene lacks, and how far away the nearest ones are."""
-    numbers = [(model.bands or [])[at] for at in missing]
-    details = [
-        _describe_nearest(number, ours[at], theirs)
-        for number, at in zip(numbers, missing[:_MAX_DETAILS], strict=False)
-    ]
-    lacks = ", ".join(details)
-    if len(missing) > _MAX_DETAILS:
-        bands = _format_band_numbers(sorted(numbers))
-        lacks = f"{bands}{_format_range(ours[missing])}, such as {details[0]}"
+def _missing_bands(n_model: int, n_scene: int, lacks: str) -> ModelError:
     return ModelError(
-        f"The model was trained on {counted(len(ours), 'band')} and the scene has "
-        f"{len(theirs)}; it lacks {lacks}; give an image of the same sensor with all its "
-        "bands."
+        f"The model was trained on {counted(n_model, 'band')} and the scene has {n_scene}; it "
+        f"lacks {lacks}; give an image of the same sensor with all its bands."
     )
 
 
-def _describe_nearest(number: int, centre: float, theirs: Floats) -> str:
+def _describe_missing(
+    numbers: Ints, centres: Floats, scene: Floats, missing: Indices
+) -> str:
+    """Name the bands that a scene lacks, and how far away the nearest ones are."""
+    details = [
+        _describe_nearest(int(numbers[at]), centres[at], scene)
+        for at in missing[:_MAX_DETAILS]
+    ]
+    if len(missing) <= _MAX_DETAILS:
+        return ", ".join(details)
+    bands = _format_band_numbers(sorted(numbers[missing].tolist()))
+    return f"{bands}{_format_range(centres[missing])}, such as {details[0]}"
+
+
+def _describe_nearest(number: int, centre: float, scene: Floats) -> str:
     """Name a band with its wavelength and the nearest one of a scene."""
-    known = theirs[np.isfinite(theirs)]
+    known = scene[np.isfinite(scene)]
     if not len(known) or not np.isfinite(centre):
         return f"band {number}"
     nearest = float(known[np.abs(known - centre).argmin()])
@@ -248,48 +249,44 @@ def _as_floats(values: Sequence[float | None] | None, count: int) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _are_features(names: Sequence[str] | None) -> bool:
-    return names is not None and any(_FEATURE_NAME.match(name) for name in names)
-
-
 def _check_features(
-    model: ModelCard, names: Sequence[str] | None, known_wavelengths: bool
+    model: ModelCard, names: Sequence[str] | None, has_wavelengths: bool
 ) -> None:
     """Refuse features for a model on bands, and bands for a model on features."""
-    trained = model.band_names
-    if _are_features(trained) and not _are_features(names):
+    trained_on_features, on_features = (
+        any(map(_FEATURE_NAME.match, each or ())) for each in (model.band_names, names)
+    )
+    if trained_on_features and not on_features:
+        found = "bands with wavelengths" if has_wavelengths else "bands not named so"
         raise ModelError(
-            f"The model was trained on features ({_shorten_names(trained)}) and the scene "
-            f"has {'bands with wavelengths' if known_wavelengths else 'bands not named so'}"
-            "; give the stack that hypercover features makes of it."
+            f"The model was trained on features ({_shorten_names(model.band_names)}) and the "
+            f"scene has {found}; give the stack that hypercover features makes of it."
         )
     # a card of an early release has no band names, but wavelengths are a sign of bands
     on_bands = "band_names" in model.model_fields_set or model.wavelengths is not None
-    if _are_features(names) and not _are_features(trained) and on_bands:
+    if on_features and not trained_on_features and on_bands:
         raise ModelError(
             "The model was trained on bands of an image and the scene is a stack of "
             f"features ({_shorten_names(names)}); give the image itself."
         )
 
 
-def _check_names(model: ModelCard, theirs: list[str]) -> None:
+def _check_names(model: ModelCard, names: list[str]) -> None:
     """Refuse other names than the model's, unless its wavelengths are known."""
     if model.band_names is None or model.wavelengths is not None:
         return
     differences = [
         f"{own[:_MAX_TEXT]!r} but {other[:_MAX_TEXT]!r} in the scene"
-        for own, other in zip(model.band_names, theirs, strict=True)
+        for own, other in zip(model.band_names, names, strict=True)
         if own.strip().casefold() != other.strip().casefold()
     ]
-    if not differences:
-        return
-    rest = len(differences) - _MAX_NAMES
-    more = f" and {counted(rest, 'band')} more" if rest > 0 else ""
-    raise ModelError(
-        "The model was trained on bands of other names: "
-        f"{', '.join(differences[:_MAX_NAMES])}{more}; give an image with the same bands "
-        "in the same order."
-    )
+    if differences:
+        listed, rest = ", ".join(differences[:_MAX_NAMES]), len(differences) - _MAX_NAMES
+        more = f" and {counted(rest, 'band')} more" if rest > 0 else ""
+        raise ModelError(
+            f"The model was trained on bands of other names: {listed}{more}; give an image "
+            "with the same bands in the same order."
+        )
 
 
 def _shorten_names(names: Sequence[str] | None) -> str:

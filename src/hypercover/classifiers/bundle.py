@@ -10,11 +10,12 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
@@ -46,15 +47,18 @@ def codes_to_json(classes: Array) -> dict[str, Any]:
     >>> codes_to_json(np.array([11, 21], dtype=np.uint8))
     {'type': 'u1', 'values': [11, 21]}
     """
-    values = classes.tolist()
-    python_type = _PYTHON_TYPES.get(classes.dtype.kind)
-    if python_type is None or not all(isinstance(value, python_type) for value in values):
+    values, kind = classes.tolist(), classes.dtype.kind
+    if kind not in _PYTHON_TYPES or not all(
+        isinstance(value, _PYTHON_TYPES[kind]) for value in values
+    ):
         raise ModelError(
             "Only whole numbers and names can be saved as class codes, got "
             f"{classes.dtype} {values[:3]}; use codes such as 1, 2, 3."
         )
-    text = classes.dtype.kind == "U"
-    return {"type": "U" if text else classes.dtype.str.lstrip("<>|="), "values": values}
+    return {
+        "type": "U" if kind == "U" else classes.dtype.str.lstrip("<>|="),
+        "values": values,
+    }
 
 
 def codes_from_json(value: Any, *, ordered: bool = True) -> Array:
@@ -88,11 +92,12 @@ def codes_from_json(value: Any, *, ordered: bool = True) -> Array:
     codes = classes.tolist() if ordered else sorted(classes.tolist())
     if not 2 <= len(classes) <= _MAX_CLASSES or codes != sorted(set(values)):
         raise ModelError(
-            "The class codes of the model must be at least two, distinct and sorted; train "
-            "it again."
+            "The class codes of the model must be two or more, sorted; train it again."
         )
     return classes
 
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _MAX_BANDS = 1_000_000
 
@@ -151,20 +156,29 @@ class ModelCard(BaseModel):
         >>> ModelCard.check({"bands": [10**19]})
         Traceback (most recent call last):
             ...
-        hypercover.errors.ModelError: The model's card is not valid: bands (entry 1): input should be less than 2147483648; save the model again.
+        hypercover.errors.ModelError: The card of the model cannot be read: bands (entry 1): input should be less than 2147483648; save the model again.
         """
-        try:
-            return cls.model_validate(dict(card))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name, *inner = first["loc"]
-            entries = [part + 1 for part in inner if isinstance(part, int)]
-            where = f"{str(name)[:40]} (entry {entries[0]})" if entries else str(name)[:40]
-            reason = first["msg"][:80]
-            raise ModelError(
-                f"The model's card is not valid: {where}: {reason[0].lower()}{reason[1:]}; "
-                "save the model again."
-            ) from error
+        return validated(cls, card, "card of the model")
+
+
+def validated(model: type[_Model], value: Mapping[str, Any], what: str) -> _Model:
+    """Return plain data from a file as a pydantic model.
+
+    Raises
+    ------
+    ModelError
+        If an entry is missing, of another type or out of range.
+    """
+    try:
+        return model.model_validate(dict(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name, *inner = (str(part)[:40] for part in first["loc"])
+        entries = [int(part) + 1 for part in inner if part.isdigit()]
+        where = f"{name} (entry {entries[0]})" if entries else name
+        reason = first["msg"][:80]
+        reason = f"{where}: {reason[0].lower()}{reason[1:]}"
+        raise ModelError(f"The {what} cannot be read: {reason}; {_SAVE_AGAIN}.") from error
 
 
 _FORMAT = "hypercover-model"
@@ -179,6 +193,9 @@ MODEL_FILE = "model.json"
 """File that describes a bundle, with the checksum of its weights."""
 
 _WEIGHTS = "weights.safetensors"
+
+_GIVE_FOLDER = "give the folder of a saved model"
+_SAVE_AGAIN = "save the model again"
 
 _MAX_TEXT = 2**26
 
@@ -199,6 +216,7 @@ _PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
 
 
 State = tuple[dict[str, Any], Arrays]
+"""Settings as JSON values, and arrays."""
 
 
 class Classifier(Protocol):
@@ -207,7 +225,7 @@ class Classifier(Protocol):
     def predict(self, X: Any) -> Array:
         """Return the class code of each spectrum or window."""
 
-    def state(self) -> tuple[dict[str, Any], Arrays]:
+    def state(self) -> State:
         """Return settings as JSON values, and arrays."""
 
     @classmethod
@@ -271,30 +289,41 @@ def save_bundle(
         If the classifier is of an unknown kind, or settings or card are not plain data.
     OutputError
         If the folder cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+    >>> svm = SVMClassifier().fit(np.eye(4), [11, 11, 21, 21])
+    >>> with TemporaryDirectory() as folder:
+    ...     save_bundle(folder, svm, {"bands": [1, 2, 3, 4]})
+    ...     load_bundle(folder).classifier.classes_.tolist()
+    [11, 21]
     """
     kind = _kind_of(classifier)
     settings, arrays = classifier.state()
-    feature_settings = {}
-    if features is not None:
-        feature_settings = {"features": features[0]}
-        prefixed = {
-            f"{_FEATURE_PREFIX}{name}": array for name, array in features[1].items()
-        }
-        arrays = {**arrays, **prefixed}
-    weights = safetensors.save(
-        {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    )
     document = {
         "format": _FORMAT,
         "version": _WITHOUT_FEATURES if features is None else _WITH_FEATURES,
         "kind": kind,
         "card": card,
         "settings": settings,
-        **feature_settings,
-        "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
-        "made_with": _versions(),
     }
-    _check_json(document)
+    if features is not None:
+        document["features"], own = features
+        arrays = arrays | {_FEATURE_PREFIX + name: array for name, array in own.items()}
+    weights = safetensors.save(
+        {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    )
+    sha256 = hashlib.sha256(weights).hexdigest()
+    document["weights"] = {"sha256": sha256, "bytes": len(weights)}
+    document["made_with"] = _versions()
+    try:
+        json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"The model's settings and card must be plain data, but {error}."
+        ) from error
     with atomic(make_folder(folder) / _WEIGHTS) as draft:
         draft.write_bytes(weights)
     write_checksummed(Path(folder) / MODEL_FILE, document)
@@ -319,39 +348,39 @@ def load_bundle(
     ModelError
         If a file is missing, truncated or changed, the kind or version of the bundle is
         unknown, or the device is not available.
+
+    Examples
+    --------
+    >>> load_bundle("no/such/folder")
+    Traceback (most recent call last):
+        ...
+    hypercover.errors.ModelError: No readable model in no/such/folder (No such file or directory); give the folder of a saved model.
     """
     document = _read_document(Path(folder) / MODEL_FILE)
     _check_document(document, Path(folder))
     ModelCard.check(document["card"])
     arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
-    module, name = _CLASSIFIERS[document["kind"]]
-    kind = getattr(import_module(module), name)
-    features = _pop_features(document, arrays)
-    options = {"trusted": trusted} if document["kind"] == "sklearn" else {}
-    classifier = kind.from_state(document["settings"], arrays, **options)
-    if document["kind"] == "cnn":
+    features = None
+    if document["version"] == _WITH_FEATURES:
+        names = [name for name in arrays if name.startswith(_FEATURE_PREFIX)]
+        own = {name.removeprefix(_FEATURE_PREFIX): arrays.pop(name) for name in names}
+        features = document["features"], own
+    kind = document["kind"]
+    module, name = _CLASSIFIERS[kind]
+    options = {"trusted": trusted} if kind == "sklearn" else {}
+    classifier = getattr(import_module(module), name).from_state(
+        document["settings"], arrays, **options
+    )
+    if kind == "cnn":
         # only networks need PyTorch
         from hypercover.classifiers.cnn.inference import resolve_device
 
         resolve_device(device)
         classifier.device = device
+    sha256 = document["weights"]["sha256"]
     return Bundle(
-        classifier,
-        document["card"],
-        document["kind"],
-        document["made_with"],
-        document["weights"]["sha256"],
-        features,
+        classifier, document["card"], kind, document["made_with"], sha256, features
     )
-
-
-def _pop_features(document: dict[str, Any], arrays: Arrays) -> State | None:
-    """Remove the arrays of image features from all arrays, and return their state."""
-    if document["version"] == _WITHOUT_FEATURES:
-        return None
-    names = [name for name in arrays if name.startswith(_FEATURE_PREFIX)]
-    popped = {name.removeprefix(_FEATURE_PREFIX): arrays.pop(name) for name in names}
-    return document["features"], popped
 
 
 def _kind_of(classifier: Any) -> str:
@@ -369,21 +398,9 @@ def _versions() -> dict[str, str]:
     """Return the versions of the packages a model depends on."""
     versions = {}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return versions
-
-
-def _check_json(document: dict[str, Any]) -> None:
-    """Refuse what JSON cannot represent before anything is written."""
-    try:
-        json.dumps(document, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"The model's settings and card must be plain data, but {error}."
-        ) from error
 
 
 def _read_document(path: Path) -> dict[str, Any]:
@@ -393,59 +410,49 @@ def _read_document(path: Path) -> dict[str, Any]:
             text = opened.read(_MAX_TEXT + 1)
     except OSError as error:
         raise ModelError(
-            f"No readable model in {path.parent}: {path.name} cannot be read "
-            f"({error.strerror}); give the folder of a saved model."
+            f"No readable model in {path.parent} ({error.strerror}); {_GIVE_FOLDER}."
         ) from error
     if len(text) > _MAX_TEXT:
         raise ModelError(
-            f"{path} is larger than 64 MiB, so it is not a model; give the folder of a saved "
-            "model."
+            f"{path} is not a model: it is larger than 64 MiB; {_GIVE_FOLDER}."
         )
     try:
         document = read_checksummed(
             text,
-            parse_constant=_refuse_constant,
+            parse_constant=_parse_float,
             parse_int=_parse_int,
             parse_float=_parse_float,
         )
-    except DamageError as error:
-        raise ModelError(f"{path} is damaged: {error}; save the model again.") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(
-            f"{path} is damaged: it is not a JSON document of numbers in range; save the model again."
-        ) from error
+        what = "it is not a JSON document of numbers in range"
+        reason = error if isinstance(error, DamageError) else what
+        raise ModelError(f"{path} is damaged: {reason}; save the model again.") from error
     if not isinstance(document, dict):
-        raise ModelError(
-            f"{path} is not a model: it is not a JSON object; give the folder of a saved model."
-        )
+        raise ModelError(f"{path} is not a model: it is not a JSON object; {_GIVE_FOLDER}.")
     return document
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _parse_int(digits: str) -> int:
     """Return an integer of at most 64 bits."""
     if len(digits) > _MAX_DIGITS or not -_MAX_INTEGER <= int(digits) < _MAX_INTEGER:
-        raise ValueError(f"{digits[:_MAX_DIGITS]}… is too large")
+        raise ValueError("the number is too large")
     return int(digits)
 
 
 def _parse_float(digits: str) -> float:
-    """Return a finite number; refuse text such as 1e999."""
+    """Return a finite number; refuse NaN, Infinity and text such as 1e999."""
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits[:_MAX_DIGITS]} is too large")
+        raise ValueError("the number is not finite")
     return number
 
 
 def _check_document(document: dict[str, Any], folder: Path) -> None:
     """Refuse a document of another format, version or kind, or with parts missing."""
-    if document.get("format") != _FORMAT:
+    format_ = document.get("format")
+    if format_ != _FORMAT:
         raise ModelError(
-            f"{folder / MODEL_FILE} is not a hypercover model: its format is "
-            f"{str(document.get('format'))[:40]!r}, not {_FORMAT!r}."
+            f"{folder} is not a hypercover model: its format is {format_!r:.40}; {_GIVE_FOLDER}."
         )
     version = document.get("version")
     if type(version) is not int or version not in (_WITHOUT_FEATURES, _WITH_FEATURES):
@@ -463,8 +470,7 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     for part in parts + ["features"] * (version == _WITH_FEATURES):
         if not isinstance(document.get(part), dict):
             raise ModelError(
-                f"The model in {folder} is damaged: {MODEL_FILE} has no {part!r}; save the "
-                "model again."
+                f"The model in {folder} is damaged: {MODEL_FILE} has no {part!r}; {_SAVE_AGAIN}."
             )
 
 
@@ -474,20 +480,17 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
         size = path.stat().st_size
     except OSError as error:
         raise ModelError(
-            f"The model in {path.parent} has no weights: {path.name} cannot be read "
-            f"({error.strerror}); save the model again."
+            f"The model in {path.parent} has no weights ({error.strerror}); {_SAVE_AGAIN}."
         ) from error
     if size != declared.get("bytes") or size > _MAX_WEIGHTS:
         raise ModelError(
-            f"The weights in {path} have {size} bytes and {MODEL_FILE} states "
-            f"{str(declared.get('bytes'))[:20]}; the file is truncated or from another model, "
-            "save the model again."
+            f"The weights in {path} have {size} bytes, not {str(declared.get('bytes'))[:20]}: "
+            f"they are truncated or from another model; {_SAVE_AGAIN}."
         )
     weights = path.read_bytes()
     if hashlib.sha256(weights).hexdigest() != declared.get("sha256"):
         raise ModelError(
-            f"The weights in {path} do not have the checksum stated in {MODEL_FILE}; the "
-            "file was changed or is from another model, save the model again."
+            f"The weights in {path} have another checksum than {MODEL_FILE} states; {_SAVE_AGAIN}."
         )
     try:
         arrays = dict(safetensors.load(weights))
@@ -498,7 +501,6 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
     for name, array in arrays.items():
         if array.dtype.kind == "f" and (np.abs(array) > _MAX_VALUE).any():
             raise ModelError(
-                f"The weights {name[:60]} in {path} have values of more than {_MAX_VALUE:g}, "
-                "which no training gives; save the model again."
+                f"The weights {name[:60]} in {path} are above {_MAX_VALUE:g}; {_SAVE_AGAIN}."
             )
     return arrays

@@ -1,12 +1,12 @@
-"""Input of pixel classifiers: the centre spectra of windows, and linear reductions of them."""
+"""Input of pixel classifiers: the centre spectra of windows, and their classes."""
 
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.utils.multiclass import check_classification_targets
 
 from hypercover.errors import ModelError
-from hypercover.types import Floats
+from hypercover.types import Array, Indices
 
 
 def centre_spectra(X: Any) -> Any:
@@ -30,40 +30,24 @@ def centre_spectra(X: Any) -> Any:
     return stack[:, :, stack.shape[2] // 2, stack.shape[3] // 2]
 
 
-def linear_map(reduction: Any, scaled: Floats, y: Any) -> tuple[Floats, Floats]:
-    """Fit a clone of a linear transformer and return it as projection and offset.
-
-    Parameters
-    ----------
-    reduction : transformer
-        Has ``components_`` (feature, band) and ``mean_`` (band,) after fitting.
-    scaled : array (n, band)
-        Scaled training pixels.
-    y : array (n,) or None
-        Class codes, for supervised transformers.
+def training_classes(y: Array) -> tuple[Array, Indices]:
+    """Return the classes of training pixels in order, and the position of each pixel's class.
 
     Raises
     ------
     ModelError
-        If it is not a transformer or not linear, as tested on some pixels.
+        If there is only one class.
 
     Examples
     --------
-    >>> from sklearn.decomposition import PCA
-    >>> projection, offset = linear_map(PCA(1), np.array([[0.0, 1], [1, 1], [2, 1]]), None)
-    >>> abs(projection).tolist(), abs(offset).tolist()
-    ([[1.0, 0.0]], [1.0])
+    >>> training_classes(np.array([21, 11, 21]))
+    (array([11, 21]), array([1, 0, 1]))
     """
-    if isinstance(reduction, BaseEstimator):
-        fitted = clone(reduction).fit(scaled, y)
-        projection = np.array(getattr(fitted, "components_", np.empty(0)), dtype=np.float64)
-        mean = np.array(getattr(fitted, "mean_", np.empty(0)), dtype=np.float64)
-        if projection.ndim == 2 and projection.shape[1:] == mean.shape == scaled.shape[1:]:
-            offset, probe = -projection @ mean, scaled[:100]
-            if np.allclose(fitted.transform(probe), probe @ projection.T + offset):
-                return projection, offset
-    raise ModelError(
-        "The reduction of a support vector machine must be linear, with components_ "
-        f"(feature, band) and mean_ (band,), got {type(reduction).__name__}; use for "
-        "example NWFE, or scikit-learn's PCA without whitening."
-    )
+    check_classification_targets(y)
+    classes, positions = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ModelError(
+            "A classifier needs training pixels of at least two classes, got one class, "
+            f"{classes[0]}; label pixels of another class."
+        )
+    return classes, positions

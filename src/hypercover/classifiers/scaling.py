@@ -55,11 +55,7 @@ class Scaling:
 
     @classmethod
     def fit(
-        cls,
-        kind: ScalingKind,
-        spectra: Array,
-        noise: Floats | None,
-        components: int | None,
+        cls, kind: ScalingKind, spectra: Array, noise: Floats | None, components: int | None
     ) -> "Scaling":
         """Fit a kind of scaling to the spectra (n, band) of training pixels.
 
@@ -83,10 +79,7 @@ class Scaling:
 
     @classmethod
     def noise_adjusted(
-        cls,
-        spectra: Array,
-        noise: Floats | None,
-        components: int,
+        cls, spectra: Array, noise: Floats | None, components: int
     ) -> "Scaling":
         """Fit the directions of the maximum noise fraction.
 
@@ -108,10 +101,13 @@ class Scaling:
         else:
             noise, floor = weight[:, None] * noise * weight, _MIN_NOISE
         minimum = floor * np.eye(len(total))
-        directions = _noise_adjusted_components(
-            total + minimum, noise + minimum, components
-        )
-        return cls(plain.mean, (directions * weight).astype(np.float32, order="C"))
+        ratios, directions = eigh(total + minimum, noise + minimum)
+        ratios, directions = ratios[::-1][:components], directions.T[::-1][:components]
+        signal = np.maximum(ratios - 1, 0)
+        count = max(1, int((signal > _MIN_SNR).sum()))
+        scale = signal / ratios**1.5
+        matrix = (_fix_signs(directions) * scale[:, None])[:count]
+        return cls(plain.mean, (matrix * weight).astype(np.float32, order="C"))
 
     @classmethod
     def whitened(cls, spectra: Array, components: int) -> "Scaling":
@@ -167,8 +163,15 @@ class Scaling:
         ModelError
             If an array is missing, has another type or shape, or is not finite.
         """
+        for name in ("scaling.mean", "scaling.weight"):
+            array = arrays.get(name)
+            if array is None or array.dtype != np.float32 or not np.isfinite(array).all():
+                raise ModelError(
+                    f"The saved model has no finite float32 array {name}; save the model again."
+                )
         mean, weight = (
-            _float32_array(arrays, f"scaling.{part}") for part in ("mean", "weight")
+            arrays[f"scaling.{part}"].astype(np.float32, order="C")
+            for part in ("mean", "weight")
         )
         if (
             mean.shape != (bands,)
@@ -182,17 +185,6 @@ class Scaling:
         return cls(mean, weight)
 
 
-def _noise_adjusted_components(total: Floats, noise: Floats, components: int) -> Floats:
-    """Return the matrix (component, band) of noise-adjusted directions, best first."""
-    ratios, directions = eigh(total, noise)
-    ratios, directions = ratios[::-1][:components], directions.T[::-1][:components]
-    signal = np.maximum(ratios - 1, 0)
-    count = max(1, int((signal > _MIN_SNR).sum()))
-    scale = signal / ratios**1.5
-    matrix: Floats = (_fix_signs(directions) * scale[:, None])[:count]
-    return matrix
-
-
 def _fix_signs(directions: Floats) -> Floats:
     """Make the largest weight of each direction positive.
 
@@ -202,13 +194,3 @@ def _fix_signs(directions: Floats) -> Floats:
     signs = np.sign(directions[np.arange(len(directions)), largest])
     signed: Floats = directions * signs[:, None]
     return signed
-
-
-def _float32_array(arrays: Mapping[str, Array], name: str) -> Singles:
-    array = arrays.get(name)
-    if array is None or array.dtype != np.float32 or not np.isfinite(array).all():
-        raise ModelError(
-            f"The saved model has no finite float32 array {name!r}; the file is damaged, "
-            "save the model again."
-        )
-    return array.astype(np.float32, order="C")

@@ -17,18 +17,18 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import sklearn
+from pydantic import BaseModel, ConfigDict
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hypercover.classifiers.bundle import codes_from_json, codes_to_json
-from hypercover.classifiers.pixel_spectra import centre_spectra
+from hypercover.classifiers.bundle import State, codes_from_json, codes_to_json, validated
+from hypercover.classifiers.pixel_spectra import centre_spectra, training_classes
 from hypercover.errors import ModelError
-from hypercover.types import Array, Floats
+from hypercover.types import Array, Arrays, Floats
 
 _N_PROBES = 64
 _DEFAULT = "sklearn.ensemble.RandomForestClassifier"
@@ -45,11 +45,18 @@ _TRUSTED_TYPES = frozenset({
 """Types outside scikit-learn that a saved model may contain."""
 
 
+class _Parameters(BaseModel):
+    """The parameters of a saved classifier."""
+
+    model_config = ConfigDict(strict=True)
+
+    path: str
+    params: dict[str, Any] | None = None
+    seed: int
+
+
 def sklearn_classifier(
-    path: str,
-    params: dict[str, Any] | None = None,
-    *,
-    random_state: int | None = None,
+    path: str, params: dict[str, Any] | None = None, *, random_state: int | None = None
 ) -> "SklearnClassifier":
     """Return an unfitted classifier after checking its import path and parameters.
 
@@ -129,7 +136,8 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = kind().get_params(deep=False)
         for name in params:
             # Classifiers such as LightGBM's pass unknown parameters on.
-            if name not in known and not _takes_any_parameter(kind):
+            any_name = any(each.kind == each.VAR_KEYWORD for each in _parameters(kind))
+            if name not in known and not any_name:
                 raise ModelError(
                     f"{self.path} has no parameter {str(name)[:60]!r}; "
                     f"{_suggest(str(name)[:60], known)}"
@@ -146,16 +154,13 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ModelError
             If the classifier cannot be built or rejects the samples.
         """
-        self.seed_ = _seed(self.random_state)
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        self.seed_ = int(seed)
         classifier = self.build()
         spectra, y = validate_data(self, centre_spectra(X), y, dtype=np.float64)
-        check_classification_targets(y)
-        self.classes_, positions = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ModelError(
-                "A classifier needs training pixels of at least two classes, got one "
-                f"class, {self.classes_[0]}; label pixels of another class."
-            )
+        self.classes_, positions = training_classes(y)
         pipeline = make_pipeline(StandardScaler(), classifier)
         try:
             # Classifiers such as XGBoost's take no codes but 0, 1, 2 …
@@ -175,8 +180,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """Return the class code of each spectrum (n, band) or window."""
-        spectra = self._check_spectra(X)
-        answers = np.asarray(self.pipeline_.predict(spectra))
+        answers = np.asarray(self.pipeline_.predict(self._check_spectra(X)))
         return np.asarray(self.classes_[answers]) if self._encodes else answers
 
     def _has_proba(self) -> bool:
@@ -185,8 +189,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @available_if(_has_proba)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Floats:
         """Return the class probabilities (n, class), if the classifier offers any."""
-        spectra = self._check_spectra(X)
-        return np.asarray(self.pipeline_.predict_proba(spectra))
+        return np.asarray(self.pipeline_.predict_proba(self._check_spectra(X)))
 
     def _check_spectra(self, X: Any) -> Array:
         check_is_fitted(self, "pipeline_")
@@ -194,7 +197,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             validate_data(self, centre_spectra(X), dtype=np.float64, reset=False)
         )
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+    def state(self) -> State:
         """Return JSON-able settings, and the fitted classifier as skops bytes with a probe.
 
         Raises
@@ -227,11 +230,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_state(
-        cls,
-        settings: dict[str, Any],
-        arrays: dict[str, Array],
-        *,
-        trusted: Collection[str] = (),
+        cls, settings: dict[str, Any], arrays: Arrays, *, trusted: Collection[str] = ()
     ) -> "SklearnClassifier":
         """Return the fitted classifier that `state` described.
 
@@ -250,27 +249,20 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if "samples" in arrays:
             raise ModelError(
-                "The model was saved by an older version of hypercover, which stored the "
-                "training pixels in place of the classifier; delete its folder and run its "
-                "experiment again."
+                "The model was saved by an older version of hypercover, without its "
+                "classifier; delete its folder and run its experiment again."
             )
-        path, params, seed = (settings.get(name) for name in ("path", "params", "seed"))
-        if (
-            not isinstance(path, str)
-            or not isinstance(params, dict | None)
-            or type(seed) is not int
-        ):
-            raise ModelError("The model's parameters are not readable; train it again.")
-        classifier = cls(path, params, random_state=seed)
+        saved = validated(_Parameters, settings, "parameters of the model")
+        path, seed = saved.path, saved.seed
+        classifier = cls(path, saved.params, random_state=seed)
         classifier.classes_ = codes_from_json(settings.get("classes"))
         try:
-            data, probes, answers = (
-                arrays[name] for name in ("skops", "probes", "answers")
-            )
-            classifier.pipeline_ = _load_pipeline(data.tobytes(), trusted)
+            classifier.pipeline_ = _load_pipeline(arrays["skops"].tobytes(), trusted)
             classifier.n_features_in_ = classifier.pipeline_.n_features_in_
-            classifier.seed_, classifier._probes = seed, probes
-            predicted = np.searchsorted(classifier.classes_, classifier.predict(probes))
+            classifier.seed_, classifier._probes = seed, arrays["probes"]
+            predicted = classifier.predict(classifier._probes)
+            answers = np.searchsorted(classifier.classes_, predicted)
+            same = np.array_equal(answers, arrays["answers"])
         except ModelError:
             raise
         except Exception as error:  # damaged data fails anywhere in skops or scikit-learn
@@ -278,12 +270,11 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"The model {path[:100]} cannot be loaded ({type(error).__name__}: "
                 f"{str(error)[:200]}); train it again."
             ) from error
-        if not np.array_equal(predicted, answers):
+        if not same:
             made = str(settings.get("scikit_learn"))[:20]
             raise ModelError(
-                f"The model {path[:100]} was saved with scikit-learn {made} and predicts "
-                f"other classes with {sklearn.__version__}; install that version or train "
-                "it again."
+                f"The model {path[:100]} was saved with scikit-learn {made} and predicts other "
+                f"classes with {sklearn.__version__}; install that version or train it again."
             )
         return classifier
 
@@ -335,8 +326,7 @@ def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
     compressed = any(member.compress_type != ZIP_STORED for member in members)
     if compressed or sum(member.file_size for member in members) > len(data):
         raise ModelError(
-            "The model's classifier is larger than its file, as hypercover never writes "
-            "it; train it again."
+            "The model's classifier is larger than its file, which is not ours; train it again."
         )
     points = entry_points(group=_ENTRY_POINTS)
     packages = {*trusted, *(point.module.partition(".")[0] for point in points)}
@@ -378,10 +368,9 @@ def _sklearn_classifiers() -> dict[str, type]:
     classifiers = {}
     for name, kind in all_estimators(type_filter="classifier"):
         parts = [part for part in kind.__module__.split(".") if not part.startswith("_")]
-        parameters = inspect.signature(kind).parameters.values()
         if all(
-            one.default is not one.empty or one.kind == one.VAR_KEYWORD
-            for one in parameters
+            each.default is not each.empty or each.kind == each.VAR_KEYWORD
+            for each in _parameters(kind)
         ):
             classifiers[".".join([*parts, name])] = kind
     return classifiers
@@ -407,9 +396,8 @@ def _import_classifier(path: Any) -> Any:
             f"No classifier {path[:100]!r}: {str(error)[:200]}; install its package, or give "
             "its import path as package.module:Class."
         ) from error
-    if not isinstance(kind, type) or not all(
-        hasattr(kind, method) for method in ("fit", "predict", "get_params")
-    ):
+    methods = ("fit", "predict", "get_params")
+    if not isinstance(kind, type) or not all(hasattr(kind, name) for name in methods):
         raise ModelError(
             f"{path[:100]!r} is not a classifier: it needs the methods fit, predict and "
             "get_params of a scikit-learn estimator; give the import path of one."
@@ -417,25 +405,17 @@ def _import_classifier(path: Any) -> Any:
     return kind
 
 
-def _takes_any_parameter(kind: Any) -> bool:
-    parameters = inspect.signature(kind).parameters.values()
-    return any(one.kind == one.VAR_KEYWORD for one in parameters)
-
-
-def _seed(random_state: Any) -> int:
-    """Return a seed that can be saved."""
-    if isinstance(random_state, int | np.integer):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
+def _parameters(kind: Any) -> Iterable[inspect.Parameter]:
+    return inspect.signature(kind).parameters.values()
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
     """Suggest names close to an unknown one, whatever their package."""
-    last = {one.rsplit(".", 1)[-1]: one for one in sorted(known)}
+    last = {path.rsplit(".", 1)[-1]: path for path in sorted(known)}
     near = difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=2, cutoff=0.8)
     if near:
         verb = "is" if len(near) == 1 else "are"
-        return f"the closest {verb} {', '.join(last[one] for one in near)}."
+        return f"the closest {verb} {', '.join(last[path] for path in near)}."
     some = list(last.values())
     rest = f" and {len(some) - 6} more" if len(some) > 6 else ""
     return f"choose one of {', '.join(some[:6])}{rest}."

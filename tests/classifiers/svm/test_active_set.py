@@ -1,12 +1,8 @@
-from hashlib import sha256
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from hypercover.classifiers.svm import smo
-from hypercover.classifiers.svm.active_set import solve, solve_folds
+from hypercover.classifiers.svm.smo import solve, solve_folds
 
 COSTS = (0.5, 1.0, 30.0, 1e3, 1e5)
 
@@ -65,7 +61,7 @@ def alone(kernel, signs, rise, fall, tolerance=1e-3):
         beta,
         *bounds(signs, rise, fall),
         0.0,
-        smo.INFINITY,
+        1e30,
         tolerance,
     )
     assert steps >= 0
@@ -198,10 +194,3 @@ def test_without_free_weights_the_threshold_is_in_the_middle():
     # All may only fall on the one side and only rise on the other.
     middle = 0.5 * (gradient[signs > 0].max() + gradient[signs < 0].min())
     assert threshold == pytest.approx(middle)
-
-
-def test_what_was_compiled_with_another_solver_is_not_used():
-    """numba would: it looks only at the file that a function stands in."""
-    said = sha256(Path(smo.__file__).read_bytes()).hexdigest()[:8]
-    assert solve_folds.py_func.__qualname__ == f"solve_folds-{said}"
-    assert solve.py_func.__qualname__.endswith(said)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from hypercover.classifiers.svm.grid_search import preprocess_folds
+from hypercover.classifiers.svm.grid_search import KernelGridSearch, preprocess_folds
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
 from hypercover.errors import CallError
@@ -23,17 +23,15 @@ def folds_of(y):
 def test_an_svc_sees_samples_as_they_are(spectra):
     X, y = spectra
     (view,) = preprocess_folds(SVC(), X, y, folds_of(y))
-    np.testing.assert_array_equal(
-        view.problem.samples.features, X[view.problem.samples.order]
-    )
-    assert view.variance == pytest.approx(X.var())
+    np.testing.assert_array_equal(view.samples.features, X[view.samples.order])
+    assert view.gamma_value("scale") == pytest.approx(1 / (6 * X.var()))
 
 
 def test_scaling_is_done_once_for_all_folds(spectra):
     X, y = spectra
     (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
     assert view.folds == (0, 1, 2)
-    features = view.problem.samples.features
+    features = view.samples.features
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(features.std(axis=0), 1)
 
@@ -49,13 +47,12 @@ def test_a_reduction_sees_in_each_fold_only_what_trains(spectra):
         other = X.copy()
         other[test] += 7.0
         alone = SVMClassifier(reduction=NWFE(3)).fit_preprocessing(other[train], y[train])
-        expected = alone.preprocess(X)[view.problem.samples.order]
-        np.testing.assert_allclose(view.problem.samples.features, expected)
-        assert view.variance == pytest.approx(alone.preprocess(X[train]).var())
+        expected = alone.preprocess(X)[view.samples.order]
+        np.testing.assert_allclose(view.samples.features, expected)
+        variance = alone.preprocess(X[train]).var()
+        assert view.gamma_value("scale") == pytest.approx(1 / (3 * variance))
     # Fitted again for every fold, and the given one not at all.
-    assert not np.allclose(
-        views[0].problem.samples.features, views[1].problem.samples.features
-    )
+    assert not np.allclose(views[0].samples.features, views[1].samples.features)
     assert not hasattr(estimator.reduction, "components_")
 
 
@@ -64,10 +61,9 @@ def test_folds_that_are_reduced_apart_share_the_memory(spectra):
     views = preprocess_folds(
         SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=3_000_000
     )
-    problems = [view.problem for view in views]
     # What is being solved may take all of it; what is kept between rows is shared out.
-    assert [problem.budget for problem in problems] == [3_000_000] * 3
-    assert 0 < 2 * sum(problem.cache_bytes for problem in problems) <= 3_000_000
+    assert [problem.budget for problem in views] == [3_000_000] * 3
+    assert 0 < 2 * sum(problem.cache_bytes for problem in views) <= 3_000_000
     with pytest.raises(CallError, match="allow more memory"):
         preprocess_folds(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=30_000)
 
@@ -77,7 +73,7 @@ def test_a_width_by_name_is_what_scikit_learn_means_by_it(spectra):
     (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
     seen = SVMClassifier().fit_preprocessing(X, y).preprocess(X)
     for name, width in (("auto", 1 / 6), ("scale", 1 / (6 * seen.var()))):
-        row = view.cross_validate(name, [1.0, 10.0])
+        row = cross_validate_gamma(view, gamma=name, C=[1.0, 10.0])
         assert row.gamma == pytest.approx(width)
         expected = cross_validate_gamma(seen, y, folds_of(y), gamma=width, C=[1.0, 10.0])
         np.testing.assert_array_equal(row.correct, expected.correct)
@@ -85,12 +81,14 @@ def test_a_width_by_name_is_what_scikit_learn_means_by_it(spectra):
 
 def test_weights_and_tolerance_are_the_estimators(spectra):
     X, y = spectra
-    (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
-    costs, problem = [1.0, 100.0], view.problem
-    loose = view.cross_validate(0.2, costs, SVC(tol=0.5, class_weight={1: 9.0}))
+    estimator, folds = SVC(tol=0.5, class_weight={1: 9.0}), folds_of(y)
+    grid = {"C": [1.0, 100.0], "gamma": [0.2]}
+    search = KernelGridSearch(estimator, grid, cv=folds, refit=False).fit(X, y)
+    loose = search.rows_[0]
     expected = cross_validate_gamma(
-        problem, gamma=0.2, C=costs, tol=0.5, class_weight={1: 9.0}
+        X, y, folds, gamma=0.2, C=grid["C"], tol=0.5, class_weight={1: 9.0}
     )
     np.testing.assert_array_equal(loose.correct, expected.correct)
     np.testing.assert_array_equal(loose.steps, expected.steps)
-    assert (loose.steps < view.cross_validate(0.2, costs, SVC()).steps).all()
+    plain = KernelGridSearch(SVC(), grid, cv=folds, refit=False).fit(X, y)
+    assert (loose.steps < plain.rows_[0].steps).all()

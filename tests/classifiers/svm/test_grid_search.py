@@ -314,6 +314,29 @@ def test_threads_and_memory_that_do_not_suffice(samples, option, words):
     refused(CallError, words, *samples, estimator=SVC(), cv=3, **{option: 0})
 
 
+def test_results_turn_into_a_table_and_a_plot(samples):
+    pytest.importorskip("matplotlib").use("agg")
+    search = KernelGridSearch(SVC(), GRID, cv=3, refit=False)
+    with pytest.raises(NotFittedError):
+        search.to_frame()
+    search.fit(*samples)
+    table = search.to_frame()
+    assert len(table) == 12
+    assert table["mean_test_score"].is_monotonic_decreasing
+    assert table.loc[0, "param_C"] == search.best_params_["C"]
+    axes = search.plot()
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "16", "128"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        str(g) for g in GRID["gamma"]
+    ]
+    drawn = axes.images[0].get_array()
+    for cell, score in zip(
+        search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True
+    ):
+        place = GRID["gamma"].index(cell["gamma"]), GRID["C"].index(cell["C"])
+        assert drawn[place] == pytest.approx(100 * score)
+
+
 def test_results_are_laid_out_as_scikit_learn_lays_them_out(clouds):
     X, y = clouds((30, 30), 3, 0.6)
     grid = {"C": [1.0, 10.0], "gamma": ["scale", 0.3, 2.0]}

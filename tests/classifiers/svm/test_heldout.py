@@ -53,9 +53,7 @@ def test_votes_are_those_of_every_pair_counted_one_by_one(problem, gamma):
         held = [
             np.flatnonzero(rows) for rows in problem.test_mask[:, problem.samples.spans[k]]
         ]
-        found = predict_held_out(
-            problem.samples, kernels, machines, k, held, problem.present
-        )
+        found = predict_held_out(kernels, machines, k, held, problem.present)
         for fold, winners in enumerate(found):
             assert winners.shape == (3, len(held[fold]))
             for cost in range(3):
@@ -94,9 +92,7 @@ def test_who_wins(clouds, thresholds, winner):
         pair: constant(4, 4, value) for pair, value in zip(pairs, thresholds, strict=True)
     }
     held = [np.array([0, 2])]
-    (found,) = predict_held_out(
-        problem.samples, problem.kernels(1.0), machines, 1, held, problem.present
-    )
+    (found,) = predict_held_out(problem.kernels(1.0), machines, 1, held, problem.present)
     assert found.tolist() == [[winner, winner]]
 
 
@@ -109,7 +105,7 @@ def test_a_fold_that_holds_nothing_of_a_class_predicts_nothing(problem):
         for pair in combinations(range(4), 2)
     }
     held = [np.array([1]), np.array([], dtype=int), np.array([0, 3])]
-    found = predict_held_out(problem.samples, kernels, machines, 2, held, problem.present)
+    found = predict_held_out(kernels, machines, 2, held, problem.present)
     assert [winners.shape for winners in found] == [(3, 1), (3, 0), (3, 2)]
 
 

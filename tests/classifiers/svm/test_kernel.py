@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from hypercover.classifiers.svm.cv_problem import CVProblem
-from hypercover.classifiers.svm.kernel import BlockMatrix, SortedSamples
+from hypercover.classifiers.svm.cv_problem import BlockMatrix, CVProblem, SortedSamples
 
 
 def three_classes(n=60, n_features=4, seed=0):

@@ -347,7 +347,7 @@ def damaged(change):
         (lambda s, a: s.update(width=-1), "width"),
         (lambda s, a: s.update(width="0.1"), "width"),
         (lambda s, a: s.update(gamma=[1]), "gamma"),
-        (lambda s, a: s.pop("C"), "The C of the saved SVM"),
+        (lambda s, a: s.pop("C"), "the saved SVM cannot be read: C: field required"),
         (lambda s, a: s.update(class_weight=[1]), "class_weight"),
         (lambda s, a: s.pop("classes"), "class codes"),
         (lambda s, a: s.update(classes={"type": "O", "values": [1, 2, 3]}), "class codes"),

@@ -1,10 +1,9 @@
 """Grid search over C and gamma of RBF SVMs, with the interface of scikit-learn."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -27,13 +26,17 @@ from hypercover.classifiers.svm.svm_cross_validation import (
 )
 from hypercover.errors import CallError, SplitError, counted
 from hypercover.memory import available_bytes
-from hypercover.types import Array, Floats, Ints, Report
+from hypercover.types import Array, Floats, Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_C = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
 
 def cv_results(
-    cells: Sequence[Mapping[str, Any]],
-    scores: Floats,
-    seconds: Floats,
+    cells: Sequence[Mapping[str, Any]], scores: Floats, seconds: Floats
 ) -> dict[str, Any]:
     """Return ``cv_results_`` in the layout of GridSearchCV.
 
@@ -53,94 +56,34 @@ def cv_results(
         values = np.ma.masked_array(np.empty(len(cells), dtype=object), mask=False)
         values[:] = [cell[name] for cell in cells]
         results[f"param_{name}"] = values
-    for fold, column in enumerate(scores.T):
-        results[f"split{fold}_test_score"] = column
-    results["mean_test_score"] = means
-    results["std_test_score"] = scores.std(axis=1)
-    results["rank_test_score"] = rankdata(-means, method="min").astype(np.int32)
-    return results
-
-
-Gamma = float | str
-
-_COSTS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
-
-
-@dataclass(frozen=True, eq=False)
-class FoldGroup:
-    """Preprocessed samples, shared by some of the folds."""
-
-    problem: CVProblem
-    """Preprocessed samples, with distances shared by every gamma."""
-    folds: tuple[int, ...]
-    """Indices of the folds."""
-    variance: float
-    """Variance of the training samples of all folds, for gamma "scale"."""
-
-    def cross_validate(
-        self,
-        gamma: float | str,
-        costs: Sequence[float],
-        estimator: Any = None,
-        n_jobs: int | None = None,
-        progress: Report | None = None,
-    ) -> GammaScores:
-        """Cross-validate one gamma, which may be "scale" or "auto".
-
-        Class weights and tolerance are those of the estimator.
-        """
-        n_features = self.problem.samples.features.shape[1]
-        widths = {"auto": 1.0 / n_features, "scale": 1.0 / (n_features * self.variance)}
-        return cross_validate_gamma(
-            self.problem,
-            gamma=widths[gamma] if isinstance(gamma, str) else gamma,
-            C=costs,
-            class_weight=getattr(estimator, "class_weight", None),
-            tol=getattr(estimator, "tol", 1e-3),
-            n_jobs=n_jobs,
-            progress=progress,
-        )
+    results |= {f"split{fold}_test_score": column for fold, column in enumerate(scores.T)}
+    return results | {
+        "mean_test_score": means,
+        "std_test_score": scores.std(axis=1),
+        "rank_test_score": rankdata(-means, method="min").astype(np.int32),
+    }
 
 
 def preprocess_folds(
-    estimator: Any,
-    X: Array,
-    y: Array,
-    folds: Folds,
-    *,
-    memory: int | None = None,
-) -> list[FoldGroup]:
+    estimator: Any, X: Array, y: Array, folds: Folds, *, memory: int | None = None
+) -> list[CVProblem]:
     """Preprocess samples with an estimator, once per fold if it uses labels."""
     if getattr(estimator, "reduction", None) is None:
-        features = X
         if hasattr(estimator, "fit_preprocessing"):
-            features = clone(estimator).fit_preprocessing(X, y).preprocess(X)
-        return [_fold_group(features, y, folds, range(len(folds)), memory)]
+            X = clone(estimator).fit_preprocessing(X, y).preprocess(X)
+        return [CVProblem.of(X, y, folds, memory=memory)]
     # Determined once, before the first fold takes its share.
     budget = available_bytes() // 2 if memory is None else memory
-    groups = []
-    for number, (train, _) in enumerate(folds):
-        fitted = clone(estimator).fit_preprocessing(X[train], y[train])
-        groups.append(_fold_group(fitted.preprocess(X), y, folds, [number], budget))
-    return groups
-
-
-def _fold_group(
-    features: Array,
-    y: Array,
-    folds: Folds,
-    numbers: Sequence[int],
-    memory: int | None,
-) -> FoldGroup:
-    problem = CVProblem.of(
-        features,
-        y,
-        [folds[number] for number in numbers],
-        memory=memory,
-        sharing=max(1, len(folds) // max(1, len(numbers))),
-    )
-    trained = problem.samples.features[problem.train_mask.any(axis=0)]
-    return FoldGroup(problem, tuple(numbers), float(np.var(trained)) or 1.0)
+    problems = []
+    for number, fold in enumerate(folds):
+        fitted = clone(estimator).fit_preprocessing(X[fold[0]], y[fold[0]])
+        features, sharing = fitted.preprocess(X), len(folds)
+        problems.append(
+            CVProblem.of(
+                features, y, [fold], numbers=[number], memory=budget, sharing=sharing
+            )
+        )
+    return problems
 
 
 class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -199,6 +142,10 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
     ['C', 'gamma']
     >>> search.predict(spectra[:1])
     array([11])
+    >>> search
+    KernelGridSearch(cv=5, param_grid={'C': [1, 100], 'gamma': [0.01, 0.1]})
+    >>> search.to_frame().loc[0, "mean_test_score"] == search.best_score_
+    True
     """
 
     def __init__(
@@ -233,23 +180,18 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             If a class has fewer samples than there are folds, or a fold is not valid.
         """
         estimator = self._estimator()
-        costs, gammas = _check_grid(self.param_grid, estimator)
+        C, gammas = _check_grid(self.param_grid, estimator)
         spectra, codes = np.asarray(centre_spectra(X)), np.asarray(y)
         check_samples(spectra, codes)
         folds = self._folds(spectra, codes, groups)
         began = perf_counter()
-        groups = preprocess_folds(estimator, spectra, codes, folds, memory=self.memory)
-        self.rows_, correct, counts, seconds = self._search(
-            groups, costs, gammas, estimator
-        )
+        problems = preprocess_folds(estimator, spectra, codes, folds, memory=self.memory)
+        scores, seconds = self._search(problems, C, gammas, estimator)
         self.wall_time_ = perf_counter() - began
         self.n_splits_ = len(folds)
-        cells = list(ParameterGrid({"C": costs, "gamma": gammas}))
-        at = [(gammas.index(cell["gamma"]), costs.index(cell["C"])) for cell in cells]
+        cells = list(ParameterGrid({"C": C, "gamma": gammas}))
         self.cv_results_ = cv_results(
-            cells,
-            np.array([correct[place] / counts for place in at]),
-            np.array([seconds[place] for place in at]),
+            cells, scores.reshape(len(cells), -1), seconds.reshape(-1)
         )
         self.best_index_ = int(self.cv_results_["rank_test_score"].argmin())
         self.best_params_ = cells[self.best_index_]
@@ -270,6 +212,32 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
     def predict_proba(self, X: Any) -> Floats:
         """Return the class probabilities (n, class) of the best classifier."""
         return np.asarray(self._best().predict_proba(centre_spectra(X)))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return ``cv_results_`` as a table with one row for each cell, the best first."""
+        import pandas as pd
+
+        check_is_fitted(self, "cv_results_")
+        table = pd.DataFrame(self.cv_results_).drop(columns="params")
+        return table.sort_values("rank_test_score", kind="stable", ignore_index=True)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the mean accuracy of each cell with matplotlib and return the axes."""
+        import matplotlib.pyplot as plt
+
+        check_is_fitted(self, "cv_results_")
+        C, gammas = (
+            list(dict.fromkeys(cell[name] for cell in self.cv_results_["params"]))
+            for name in ("C", "gamma")
+        )
+        accuracy = 100 * self.cv_results_["mean_test_score"].reshape(len(C), len(gammas)).T
+        axes = plt.subplots(layout="constrained")[1] if ax is None else ax
+        image = axes.imshow(accuracy, cmap="Blues", aspect="auto")
+        axes.set_xticks(range(len(C)), [f"{value:g}" for value in C])
+        axes.set_yticks(range(len(gammas)), [str(value) for value in gammas])
+        axes.set(xlabel="C", ylabel="gamma")
+        axes.figure.colorbar(image, ax=axes, label="mean accuracy of the folds in %")
+        return axes
 
     def _best(self) -> Any:
         check_is_fitted(self, "best_estimator_")
@@ -296,8 +264,8 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         if isinstance(self.cv, Integral):
             _check_class_sizes(y, int(self.cv))
             seed = 0 if self.random_state is None else self.random_state
-            folds = StratifiedKFold(int(self.cv), shuffle=True, random_state=seed)
-            return list(folds.split(X, y))
+            splitter = StratifiedKFold(int(self.cv), shuffle=True, random_state=seed)
+            return list(splitter.split(X, y))
         if hasattr(self.cv, "get_n_splits"):
             return list(self.cv.split(X, y, groups))
         if not isinstance(self.cv, Iterable) or isinstance(self.cv, str):
@@ -308,67 +276,62 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         return [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
 
     def _search(
-        self,
-        groups: list[FoldGroup],
-        costs: list[float],
-        gammas: list[Gamma],
-        estimator: Any,
-    ) -> tuple[
-        list[GammaScores],
-        Ints,
-        Ints,
-        Floats,
-    ]:
-        """Return all scores, correct (gamma, C, fold), counts (fold,) and seconds (gamma, C)."""
-        n_folds = sum(len(group.folds) for group in groups)
-        correct = np.zeros((len(gammas), len(costs), n_folds), dtype=np.int64)
-        counts = np.zeros(n_folds, dtype=np.int64)
-        seconds = np.zeros(correct.shape[:2])
-        rows: list[GammaScores] = []
-        total = len(gammas) * len(groups)
+        self, problems: list[CVProblem], C: list[float], gammas: list[Any], estimator: Any
+    ) -> tuple[Floats, Floats]:
+        """Return the accuracies (C, gamma, fold) and the seconds (C, gamma)."""
+        n_folds = sum(len(problem.folds) for problem in problems)
+        scores = np.empty((len(C), len(gammas), n_folds))
+        seconds = np.zeros(scores.shape[:2])
+        self.rows_: list[GammaScores] = []
+        total = len(gammas) * len(problems)
         for place, gamma in enumerate(gammas):
-            for group in groups:
-                done = len(rows)
+            for problem in problems:
 
-                def report(share: float, what: str, done: int = done) -> None:
+                def report(share: float, what: str, done: int = len(self.rows_)) -> None:
                     if self.progress is not None:
                         self.progress((done + share) / total, what)
 
-                row = group.cross_validate(gamma, costs, estimator, self.n_jobs, report)
-                correct[place][:, group.folds] = row.correct
-                counts[list(group.folds)] = row.counts
-                seconds[place] += row.seconds
-                rows.append(row)
-        return rows, correct, counts, seconds
+                row = cross_validate_gamma(
+                    problem,
+                    gamma=gamma,
+                    C=C,
+                    class_weight=estimator.class_weight,
+                    tol=getattr(estimator, "tol", 1e-3),
+                    n_jobs=self.n_jobs,
+                    progress=report,
+                )
+                scores[:, place, problem.folds] = row.correct / row.counts
+                seconds[:, place] += row.seconds
+                self.rows_.append(row)
+        return scores, seconds
 
 
 def _check_grid(
     param_grid: Mapping[str, Iterable[Any]] | None, estimator: Any
-) -> tuple[list[float], list[Gamma]]:
-    """Return the costs and gammas of a grid after checking them."""
-    grid = {"C": _COSTS} if param_grid is None else param_grid
+) -> tuple[list[float], list[Any]]:
+    """Return the values of C and gamma of a grid after checking them."""
+    grid = {"C": _C} if param_grid is None else param_grid
     listed = list(grid.values()) if isinstance(grid, Mapping) else [None]
     if any(isinstance(each, str) or not isinstance(each, Iterable) for each in listed):
         raise CallError(
             "The grid must map C and gamma to lists of values, got "
             f"{param_grid!r}; use for example {{'C': [1, 100], 'gamma': [0.1]}}."
         )
-    unknown = set(grid) - {"C", "gamma"}
+    unknown = ", ".join(sorted(map(str, set(grid) - {"C", "gamma"})))
     if unknown:
         raise CallError(
-            f"The grid may contain C and gamma only, got {', '.join(sorted(map(str, unknown)))}; "
-            "use scikit-learn's GridSearchCV for other parameters."
+            f"The grid may contain C and gamma only, got {unknown}; use scikit-learn's "
+            "GridSearchCV for other parameters."
         )
-    costs = check_positive(list(grid.get("C", [estimator.C])), "C")
+    C = check_positive(list(grid.get("C", [estimator.C])), "C")
     gammas = list(grid.get("gamma", [estimator.gamma]))
-    named = ("scale", "auto")
-    numbers = [each for each in gammas if not (isinstance(each, str) and each in named)]
-    if numbers or not gammas:
-        check_positive(numbers, "gamma")
-    for what, values in (("C", costs), ("gamma", gammas)):
+    named = [each for each in gammas if isinstance(each, str) and each in ("scale", "auto")]
+    if len(named) < len(gammas) or not gammas:
+        check_positive([each for each in gammas if each not in named], "gamma")
+    for what, values in (("C", C), ("gamma", gammas)):
         if len(set(values)) < len(values):
             raise CallError(f"The grid contains a {what} twice; give each value once.")
-    return costs, gammas
+    return C, gammas
 
 
 def _check_class_sizes(y: Array, n_folds: int) -> None:

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Self
 
 import numpy as np
@@ -97,7 +97,10 @@ class SinglePrecisionVotes:
         squares = np.einsum("ij,ij->i", spectra, spectra)
         with np.errstate(over="ignore", invalid="ignore"):
             sums = self._sums(self._kernel(spectra, squares))
-            signs = self._signs(*self._decisions(sums, squares))
+            decisions, errors = self._decisions(sums, squares)
+            # 1 for a certain vote for the first class, -1 for the second, 0 in doubt, as NaN is
+            signs = (np.abs(decisions) > errors).astype(np.float32)
+            np.copysign(signs, decisions, out=signs)
         signs *= np.sqrt(squares) <= self.longest
         return self._elected(signs)
 
@@ -133,12 +136,6 @@ class SinglePrecisionVotes:
         errors *= np.maximum(squares / self.usual**2, 1.0).astype(np.float32)
         errors += np.float32(self.least)
         return decisions, errors
-
-    def _signs(self, decisions: Singles, errors: Singles) -> Singles:
-        """Return 1 for a certain vote for the first class, -1 for the second, 0 in doubt."""
-        # NaN is in doubt too.
-        sure = (np.abs(decisions) > errors).astype(np.float32)
-        return np.asarray(np.copysign(sure, decisions, out=sure))
 
     def _elected(self, signs: Singles) -> tuple[Indices, Mask]:
         """Return the class with most certain votes, and whether doubtful ones cannot change it."""
@@ -215,9 +212,7 @@ class OneVsOneSVMs:
 
     @cached_property
     def _spans(self) -> list[slice]:
-        ends = np.cumsum(self.counts).tolist()
-        starts = [0, *ends[:-1]]
-        return [slice(start, end) for start, end in zip(starts, ends, strict=True)]
+        return [slice(*ends) for ends in pairwise([0, *np.cumsum(self.counts).tolist()])]
 
     @cached_property
     def _norms(self) -> Floats:

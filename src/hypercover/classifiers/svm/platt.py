@@ -13,7 +13,6 @@ T.-F. Wu, C.-J. Lin and R. C. Weng, Probability estimates for multi-class
 classification by pairwise coupling, JMLR 5, 2004, section 4.2 (the second method).
 """
 
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -71,55 +70,41 @@ def fit_sigmoid(decisions: Floats, first: Mask) -> tuple[float, float]:
     n_first = float(np.count_nonzero(first))
     n_second = len(first) - n_first
     targets = np.where(first, (n_first + 1) / (n_first + 2), 1 / (n_second + 2))
-    loss = _SigmoidLoss(decisions, targets)
+
+    def loss(point: Floats) -> float:
+        """Return the cross-entropy, in a form that cannot overflow."""
+        exponent = decisions * point[0] + point[1]
+        return float((targets * exponent + np.logaddexp(0.0, -exponent)).sum())
+
     point = np.array([0.0, np.log((n_second + 1) / (n_first + 1))])
     for _ in range(_MAX_STEPS):
-        gradient, hessian = loss.derivatives(point)
+        gradient, hessian = _derivatives(decisions, targets, point)
         if np.abs(gradient).max() < _TOLERANCE:
             break
         direction = np.asarray(-np.linalg.solve(hessian, gradient), dtype=np.float64)
-        following = loss.line_search(point, direction, float(gradient @ direction))
-        if following is None:
-            break
-        point = following
+        slope, before, step = float(gradient @ direction), loss(point), 1.0
+        # a loss that is NaN is not lower either
+        while not loss(point + step * direction) < before + _ARMIJO * step * slope:
+            step /= 2.0
+            if step < _SHORTEST_STEP:
+                return float(point[0]), float(point[1])
+        point = point + step * direction
     return float(point[0]), float(point[1])
 
 
-@dataclass(frozen=True, eq=False)
-class _SigmoidLoss:
-    """The loss of a sigmoid, as a function of its slope and offset."""
-
-    decisions: Floats
-    """Decision values (sample,)."""
-    targets: Floats
-    """Target probability of the first class (sample,)."""
-
-    def loss(self, point: Floats) -> float:
-        """Return the cross-entropy, in a form that cannot overflow."""
-        exponent = self.decisions * point[0] + point[1]
-        return float((self.targets * exponent + np.logaddexp(0.0, -exponent)).sum())
-
-    def derivatives(self, point: Floats) -> tuple[Floats, Floats]:
-        """Return the gradient (2,) and the Hessian (2, 2) with a small ridge."""
-        probability = expit(-(self.decisions * point[0] + point[1]))
-        excess = self.targets - probability
-        curvature = probability * (1.0 - probability)
-        mixed = float(self.decisions @ curvature)
-        hessian = np.array(
-            [[float(self.decisions**2 @ curvature), mixed], [mixed, float(curvature.sum())]]
-        )
-        gradient = np.array([float(self.decisions @ excess), float(excess.sum())])
-        return gradient, hessian + _RIDGE * np.eye(2)
-
-    def line_search(self, point: Floats, direction: Floats, slope: float) -> Floats | None:
-        """Halve the step until it lowers the loss enough; None if it never does."""
-        step, loss = 1.0, self.loss(point)
-        while step >= _SHORTEST_STEP:
-            further = point + step * direction
-            if self.loss(further) < loss + _ARMIJO * step * slope:
-                return np.asarray(further)
-            step /= 2.0
-        return None
+def _derivatives(
+    decisions: Floats, targets: Floats, point: Floats
+) -> tuple[Floats, Floats]:
+    """Return the gradient (2,) and the Hessian (2, 2) of the loss, with a small ridge."""
+    probability = expit(-(decisions * point[0] + point[1]))
+    excess = targets - probability
+    curvature = probability * (1.0 - probability)
+    mixed = float(decisions @ curvature)
+    hessian = np.array(
+        [[float(decisions**2 @ curvature), mixed], [mixed, float(curvature.sum())]]
+    )
+    gradient = np.array([float(decisions @ excess), float(excess.sum())])
+    return gradient, hessian + _RIDGE * np.eye(2)
 
 
 def pair_probabilities(decisions: Floats, sigmoids: Floats) -> Floats:

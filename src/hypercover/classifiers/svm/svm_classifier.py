@@ -1,79 +1,30 @@
 """RBF support vector machine on standardised spectra, as a scikit-learn classifier."""
 
-from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import (
-    BaseModel,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
+from pydantic import BaseModel, Field
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hypercover.classifiers.bundle import codes_from_json, codes_to_json
-from hypercover.classifiers.pixel_spectra import centre_spectra, linear_map
+from hypercover.classifiers.bundle import State, codes_from_json, codes_to_json, validated
+from hypercover.classifiers.pixel_spectra import centre_spectra, training_classes
 from hypercover.classifiers.svm import platt
+from hypercover.classifiers.svm.cv_problem import check_positive, kernel_gamma
 from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
 from hypercover.errors import ModelError
 from hypercover.types import Array, Arrays, Floats, Mask
 
-_REQUIRED = ("mean", "scale", "vectors", "coefficients", "intercepts", "counts")
+_REQUIRED = {"mean", "scale", "vectors", "coefficients", "intercepts", "counts"}
 
-
-def _check_positive(value: Any, name: str) -> float:
-    """Return a number after checking that it is above zero and finite.
-
-    Raises
-    ------
-    ModelError
-        If it is not.
-    """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if number and 0.0 < float(value) < np.inf:
-        return float(value)
-    raise ModelError(
-        f"The {name} of a support vector machine must be a number above 0, got {repr(value)[:60]}; "
-        f"use for example {'1' if name != 'cache_size' else '200'}."
-    )
-
-
-def _check_weights(weights: Any) -> None:
-    """Check class weights.
-
-    Raises
-    ------
-    ModelError
-        If they are neither None, "balanced" nor positive numbers by class code.
-    """
-    if isinstance(weights, dict):
-        for weight in weights.values():
-            _check_positive(weight, "class weight")
-    elif weights is not None and weights != "balanced":
-        raise ModelError(
-            "The class weights of a support vector machine must be None, 'balanced' or a "
-            f"number above 0 for each code, got {repr(weights)[:60]}; use for example 'balanced'."
-        )
-
-
-def _weights_to_json(weights: Any) -> Any:
-    """Return class weights for JSON, as pairs of code and weight."""
-    if not isinstance(weights, dict):
-        return weights
-    codes = np.asarray(list(weights)).tolist()
-    return [[code, float(weights[key])] for code, key in zip(codes, weights, strict=True)]
-
+_FOLDS = 5
+"""Folds for Platt scaling, as in LIBSVM."""
 
 _Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+_Code = bool | int | float | str
 
 
 class _SavedSVM(BaseModel):
@@ -83,29 +34,7 @@ class _SavedSVM(BaseModel):
     gamma: Literal["scale", "auto"] | _Positive
     width: _Positive
     """The gamma of the fitted kernel."""
-    class_weight: (
-        Literal["balanced"]
-        | list[tuple[StrictBool | StrictInt | StrictFloat | StrictStr, _Positive]]
-        | None
-    ) = None
-
-    @classmethod
-    def read(cls, settings: dict[str, Any]) -> Self:
-        """Check settings.
-
-        Raises
-        ------
-        ModelError
-            If one is missing or out of range.
-        """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            raise ModelError(
-                f"The {fault['loc'][0]} of the saved SVM is not readable "
-                f"({fault['msg'][:100]}); train it again."
-            ) from error
+    class_weight: Literal["balanced"] | list[tuple[_Code, _Positive]] | None = None
 
 
 def _check_arrays(arrays: Arrays, n_classes: int) -> None:
@@ -116,19 +45,17 @@ def _check_arrays(arrays: Arrays, n_classes: int) -> None:
     ModelError
         If one is missing, of another shape or type, or out of range.
     """
-    missing = set(_REQUIRED) - set(arrays)
+    missing = ", ".join(sorted(_REQUIRED - set(arrays)))
     if missing:
-        raise ModelError(
-            f"The model lacks its {', '.join(sorted(missing))}; train it again."
-        )
+        raise ModelError(f"The model lacks its {missing}; train it again.")
     if ("projection" in arrays) != ("offset" in arrays):
         raise ModelError(
             "The model has one of projection and offset without the other; train it again."
         )
-    vectors, projection = arrays["vectors"], arrays.get("projection")
+    vectors, counts = arrays["vectors"], arrays["counts"]
     n_vectors, n_features = vectors.shape if vectors.ndim == 2 else (0, 0)
-    reduces = projection is not None and projection.ndim == 2
-    n_bands = projection.shape[1] if projection is not None and reduces else n_features
+    projection = arrays.get("projection", vectors)
+    n_bands = projection.shape[1] if projection.ndim == 2 else n_features
     n_pairs = n_classes * (n_classes - 1) // 2
     shapes = {
         "projection": (n_features, n_bands),
@@ -142,27 +69,21 @@ def _check_arrays(arrays: Arrays, n_classes: int) -> None:
         "sigmoids": (n_pairs, 2),
     }
     for name, shape in shapes.items():
-        array = arrays.get(name)
+        if name not in arrays:
+            continue
+        array = arrays[name]
         kind = np.dtype(np.int64 if name == "counts" else np.float64)
-        if array is not None and (
-            array.shape != shape or array.dtype != kind or not np.isfinite(array).all()
-        ):
+        if array.shape != shape or array.dtype != kind or not np.isfinite(array).all():
             raise ModelError(
                 f"The model's {name} must be finite {kind} values of shape {shape}, got "
                 f"{array.dtype} of shape {array.shape}; train it again."
             )
-    counts = arrays["counts"]
     if (counts < 0).any() or int(counts.sum()) != n_vectors or not n_vectors:
         raise ModelError(
-            f"The model's support vector counts do not add up to its {n_vectors} support "
-            "vectors; train it again."
+            f"The model's counts do not add up to its {n_vectors} support vectors; train it again."
         )
     if not (arrays["scale"] > 0).all():
         raise ModelError("The model's band scales must be above 0; train it again.")
-
-
-_FOLDS = 5
-"""Folds for Platt scaling, as in LIBSVM."""
 
 
 class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -253,18 +174,25 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         self._check_parameters()
         spectra, y = validate_data(self, centre_spectra(X), y, dtype=np.float64)
-        check_classification_targets(y)
-        self.classes_ = _at_least_two(np.unique(y))
+        self.classes_, _ = training_classes(y)
         features = self._prepare(spectra, y)._features(spectra)
         svc = SVC(
             C=float(self.C),
-            gamma=self._gamma(features),
+            gamma=kernel_gamma(self.gamma, features),
             class_weight=self.class_weight,
             cache_size=self.cache_size,
         ).fit(features, y)
         self.sigmoids_ = self._fit_sigmoids(spectra, y) if self.probability else None
         self.n_support_ = svc.n_support_
-        self.machines_ = _machines_of(svc)
+        # scikit-learn flips LIBSVM's signs of a single pair.
+        sign = -1.0 if len(svc.classes_) == 2 else 1.0
+        self.machines_ = OneVsOneSVMs(
+            np.ascontiguousarray(svc.support_vectors_),
+            sign * np.asarray(svc.dual_coef_),
+            sign * np.asarray(svc.intercept_),
+            tuple(svc.n_support_.tolist()),
+            float(svc.gamma),
+        )
         return self
 
     def fit_preprocessing(self, X: Any, y: Any = None) -> "SVMClassifier":
@@ -308,27 +236,31 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         def score(block: slice) -> None:
             decisions = self.machines_.decisions(self._features(spectra[block]))
-            scores[block] = self._class_scores(decisions)
+            if self.sigmoids_ is None:
+                scores[block] = self.machines_.shares(decisions)
+            else:
+                pairs = platt.pair_probabilities(decisions, self.sigmoids_)
+                scores[block] = platt.couple_pairs(pairs, len(self.classes_))
 
         self.machines_.in_blocks(score, len(spectra))
         return scores
 
-    def _class_scores(self, decisions: Floats) -> Floats:
-        if self.sigmoids_ is None:
-            return self.machines_.shares(decisions)
-        pairs = platt.pair_probabilities(decisions, self.sigmoids_)
-        return platt.couple_pairs(pairs, len(self.classes_))
-
     def _check_parameters(self) -> None:
-        _check_positive(self.C, "C")
-        _check_positive(self.cache_size, "cache_size")
+        check_positive([self.C], "C")
+        check_positive([self.cache_size], "cache_size")
         if self.gamma not in ("scale", "auto"):
-            _check_positive(self.gamma, "gamma")
-        _check_weights(self.class_weight)
+            check_positive([self.gamma], "gamma")
+        if isinstance(self.class_weight, dict):
+            for weight in self.class_weight.values():
+                check_positive([weight], "class weight")
+        elif self.class_weight not in (None, "balanced"):
+            raise ModelError(
+                "The class weights must be None, 'balanced' or a number above 0 for each code, "
+                f"got {self.class_weight!r:.60}; use for example 'balanced'."
+            )
         if not isinstance(self.probability, bool | np.bool_):
             raise ModelError(
-                "The probability of a support vector machine must be True or False, got "
-                f"{self.probability!r}; use True for calibrated probabilities."
+                f"The probability must be True or False, got {self.probability!r:.60}; use True."
             )
 
     def _checked(self, X: Any, fitted: str = "machines_") -> Array:
@@ -344,7 +276,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.offset_: Floats | None = None
         if self.reduction is not None:
             scaled = self._features(spectra)
-            self.projection_, self.offset_ = linear_map(self.reduction, scaled, y)
+            self.projection_, self.offset_ = _linear_map(self.reduction, scaled, y)
         return self
 
     def _features(self, spectra: Array) -> Floats:
@@ -355,14 +287,6 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.projection_ is None or self.offset_ is None:
             return np.asarray(scaled)
         return np.asarray(scaled @ self.projection_.T + self.offset_)
-
-    def _gamma(self, features: Floats) -> float:
-        n_features = float(features.shape[1])
-        if self.gamma == "auto":
-            return 1.0 / n_features
-        if self.gamma == "scale":
-            return 1.0 / (n_features * (float(features.var()) or 1.0))
-        return float(self.gamma)
 
     def _fit_sigmoids(self, spectra: Floats, y: Array) -> Floats:
         """Fit the sigmoids to out-of-fold decisions."""
@@ -400,14 +324,18 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return decisions
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+    def state(self) -> State:
         """Return the fitted classifier as JSON-able settings and arrays."""
         check_is_fitted(self, "machines_")
         machines = self.machines_
+        weights: Any = self.class_weight
+        if isinstance(weights, dict):
+            codes, factors = np.asarray(list(weights)).tolist(), weights.values()
+            weights = [[c, float(factor)] for c, factor in zip(codes, factors, strict=True)]
         settings = {
             "C": float(self.C),
             "gamma": self.gamma if isinstance(self.gamma, str) else float(self.gamma),
-            "class_weight": _weights_to_json(self.class_weight),
+            "class_weight": weights,
             "width": machines.gamma,
             "classes": codes_to_json(self.classes_),
         }
@@ -427,7 +355,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
 
     @classmethod
-    def from_state(cls, settings: dict[str, Any], arrays: dict[str, Array]) -> Self:
+    def from_state(cls, settings: dict[str, Any], arrays: Arrays) -> Self:
         """Restore a fitted classifier from its `state`.
 
         Raises
@@ -437,7 +365,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         classes = codes_from_json(settings.get("classes"), ordered=False)
         _check_arrays(arrays, len(classes))
-        saved = _SavedSVM.read(settings)
+        saved = validated(_SavedSVM, settings, "settings of the saved SVM")
         weights = saved.class_weight
         svm = cls(
             saved.C,
@@ -449,36 +377,48 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         svm.mean_, svm.scale_ = arrays["mean"], arrays["scale"]
         svm.projection_, svm.offset_ = arrays.get("projection"), arrays.get("offset")
         svm.sigmoids_ = arrays.get("sigmoids")
+        svm.n_support_ = arrays["counts"].astype(np.int32)
         counts = tuple(arrays["counts"].tolist())
-        svm.n_support_ = np.asarray(counts, dtype=np.int32)
+        vectors, coefficients = arrays["vectors"], arrays["coefficients"]
         svm.machines_ = OneVsOneSVMs(
-            arrays["vectors"],
-            arrays["coefficients"],
-            arrays["intercepts"],
-            counts,
-            saved.width,
+            vectors, coefficients, arrays["intercepts"], counts, saved.width
         )
         return svm
 
 
-def _at_least_two(classes: Array) -> Array:
-    """Refuse a single class."""
-    if len(classes) < 2:
-        raise ModelError(
-            "A classifier needs training pixels of at least two classes, got one class, "
-            f"{classes[0]}; label pixels of another class."
-        )
-    return classes
+def _linear_map(reduction: Any, scaled: Floats, y: Any) -> tuple[Floats, Floats]:
+    """Fit a clone of a linear transformer and return it as projection and offset.
 
+    Parameters
+    ----------
+    reduction : transformer
+        Has ``components_`` (feature, band) and ``mean_`` (band,) after fitting.
+    scaled : array (n, band)
+        Scaled training pixels.
+    y : array (n,) or None
+        Class codes, for supervised transformers.
 
-def _machines_of(svc: SVC) -> OneVsOneSVMs:
-    """Convert a fitted SVC, with LIBSVM's signs."""
-    # scikit-learn flips the signs of a single pair.
-    sign = -1.0 if len(svc.classes_) == 2 else 1.0
-    return OneVsOneSVMs(
-        np.ascontiguousarray(svc.support_vectors_),
-        sign * np.asarray(svc.dual_coef_),
-        sign * np.asarray(svc.intercept_),
-        tuple(svc.n_support_.tolist()),
-        float(svc.gamma),
+    Raises
+    ------
+    ModelError
+        If it is not a transformer or not linear, as tested on some pixels.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> projection, offset = _linear_map(PCA(1), np.array([[0.0, 1], [1, 1], [2, 1]]), None)
+    >>> abs(projection).tolist(), abs(offset).tolist()
+    ([[1.0, 0.0]], [1.0])
+    """
+    if isinstance(reduction, BaseEstimator):
+        fitted = clone(reduction).fit(scaled, y)
+        projection = np.array(getattr(fitted, "components_", np.empty(0)), dtype=np.float64)
+        mean = np.array(getattr(fitted, "mean_", np.empty(0)), dtype=np.float64)
+        if projection.ndim == 2 and projection.shape[1:] == mean.shape == scaled.shape[1:]:
+            offset, probe = -projection @ mean, scaled[:100]
+            if np.allclose(fitted.transform(probe), probe @ projection.T + offset):
+                return projection, offset
+    raise ModelError(
+        "The reduction must be linear, with components_ (feature, band) and mean_ (band,), got "
+        f"{type(reduction).__name__}; use NWFE, or scikit-learn's PCA without whitening."
     )

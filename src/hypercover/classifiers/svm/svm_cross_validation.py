@@ -2,22 +2,32 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from time import perf_counter, thread_time
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.classifiers.svm.active_set import solve_folds
-from hypercover.classifiers.svm.cv_problem import CVProblem, Folds, check_positive
-from hypercover.classifiers.svm.kernel import BlockMatrix, SortedSamples
+from hypercover.classifiers.svm.cv_problem import (
+    BlockMatrix,
+    CVProblem,
+    Folds,
+    SortedSamples,
+    check_positive,
+)
+from hypercover.classifiers.svm.smo import solve_folds
 from hypercover.classifiers.svm.threads import single_threaded_blas
 from hypercover.errors import CallError
 from hypercover.types import Floats, Indices, Ints, Mask, Report
+
+_SOLVING = 0.9
+"""Progress after all SVMs are solved."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +69,14 @@ def solve_pair(
     pair : (int, int)
         Indices of the classes, in ascending order.
     C : sequence of float
-        Ascending costs.
+        In ascending order.
     factors : array (fold + 1, 2)
         Factors on C for the two classes: of all samples, then of each fold.
     tolerance : float
         LIBSVM's stopping tolerance.
     """
     i, j = pair
-    spans = samples.spans[i], samples.spans[j]
-    n = samples.counts[i]
+    spans, n = (samples.spans[i], samples.spans[j]), samples.counts[i]
     began = thread_time()
     kernel = kernels.block(i, j)
     signs = np.ones(len(kernel))
@@ -77,33 +86,22 @@ def solve_pair(
         # All samples first: the folds start from their solution.
         train_masks = np.vstack([np.ones((1, len(kernel)), dtype=bool), train_masks])
     factors = factors[-len(train_masks) :].copy()
-    betas = np.zeros(train_masks.shape)
+    betas, thresholds = np.zeros(train_masks.shape), np.zeros(len(train_masks))
     gradients = np.tile(-signs, (len(train_masks), 1))
-    thresholds = np.zeros(len(train_masks))
-    shape = (len(C), *train_mask.shape)
-    coefficients = np.empty((*shape[:2], len(kernel)))
-    rhos = np.empty(shape[:2])
-    seconds, steps, failures = np.zeros(len(C)), np.zeros(len(C), np.int64), 0
-    seconds += (thread_time() - began) / len(C)
-    previous_cost = 0.0
-    for position, cost in enumerate(C):
+    coefficients = np.empty((len(C), len(train_mask), len(kernel)))
+    rhos = np.empty((len(C), len(train_mask)))
+    steps, failures, previous_C = np.zeros(len(C), np.int64), 0, 0.0
+    seconds = np.full(len(C), (thread_time() - began) / len(C))
+    for position, value in enumerate(C):
         began = thread_time()
         steps[position], failed = solve_folds(
-            kernel,
-            train_masks,
-            signs,
-            float(cost),
-            previous_cost,
-            factors,
-            gradients,
-            betas,
-            thresholds,
-            tolerance,
-        )
+            kernel, train_masks, signs, float(value), previous_C,
+            factors, gradients, betas, thresholds, tolerance,
+        )  # fmt: skip
         failures += failed
         coefficients[position] = betas[-len(train_mask) :]
         rhos[position] = thresholds[-len(train_mask) :]
-        previous_cost = float(cost)
+        previous_C = float(value)
         seconds[position] += thread_time() - began
     return PairSolutions(
         coefficients[..., :n], coefficients[..., n:], rhos, seconds, steps, failures
@@ -111,7 +109,6 @@ def solve_pair(
 
 
 def predict_held_out(
-    samples: SortedSamples,
     kernels: BlockMatrix,
     solutions: Mapping[tuple[int, int], PairSolutions],
     k: int,
@@ -125,7 +122,7 @@ def predict_held_out(
 
     Parameters
     ----------
-    samples, kernels, solutions
+    kernels, solutions
         Kernels and solutions for one gamma.
     k : int
         The class whose samples are predicted.
@@ -139,40 +136,29 @@ def predict_held_out(
     list of array (C, sample)
         For each fold, indices of the classes with most votes, counted as in LIBSVM.
     """
-    n_classes = len(samples.spans)
-    n_costs = next(iter(solutions.values())).thresholds.shape[0]
+    n_classes, n_values = present.shape[1], len(next(iter(solutions.values())).thresholds)
     pairs = {pair: at for at, pair in enumerate(combinations(range(n_classes), 2))}
     # In double precision: both sides are of the size of C and nearly cancel.
-    decisions = [np.zeros((len(pairs), n_costs, len(rows))) for rows in held_out]
+    decisions = [np.zeros((len(pairs), n_values, len(rows))) for rows in held_out]
     for i in range(n_classes):
         block = kernels[k, i]
         others = [j for j in range(n_classes) if j != i]
         at = [pairs[min(i, j), max(i, j)] for j in others]
         for fold, rows in enumerate(held_out):
             if len(rows):
-                betas = _dual_coefficients(solutions, i, others, fold)
-                values = betas.reshape(-1, betas.shape[-1]) @ block[rows].T
-                decisions[fold][at] += values.reshape(len(others), n_costs, -1)
+                betas = [
+                    solutions[i, j].first[:, fold]
+                    if i < j
+                    else solutions[j, i].second[:, fold]
+                    for j in others
+                ]
+                stacked = np.concatenate(betas, dtype=np.float64)
+                values = stacked @ block[rows].T
+                decisions[fold][at] += values.reshape(len(others), n_values, -1)
     return [
         _majority_votes(values, pairs, solutions, fold, present[fold])
         for fold, values in enumerate(decisions)
     ]
-
-
-def _dual_coefficients(
-    solutions: Mapping[tuple[int, int], PairSolutions],
-    i: int,
-    others: Sequence[int],
-    fold: int,
-) -> Floats:
-    """Return the dual coefficients (class, C, sample) of class i against the others."""
-    return np.stack(
-        [
-            solutions[i, j].first[:, fold] if i < j else solutions[j, i].second[:, fold]
-            for j in others
-        ],
-        dtype=np.float64,
-    )
 
 
 def _majority_votes(
@@ -193,16 +179,6 @@ def _majority_votes(
     return np.asarray(votes.argmax(axis=0))
 
 
-Key = TypeVar("Key")
-
-Value = TypeVar("Value")
-
-_log = logging.getLogger(__name__)
-
-_SOLVING = 0.9
-"""Progress after all SVMs are solved."""
-
-
 @dataclass(frozen=True, eq=False)
 class GammaScores:
     """Cross-validation scores for one gamma."""
@@ -210,7 +186,7 @@ class GammaScores:
     gamma: float
     """Gamma of the kernel exp(-gamma · distance²)."""
     C: tuple[float, ...]
-    """Costs."""
+    """Values of C."""
     correct: Ints
     """Correctly predicted held-out samples (C, fold)."""
     counts: Ints
@@ -235,7 +211,7 @@ def cross_validate_gamma(
     y: npt.ArrayLike = (),
     folds: Folds = (),
     *,
-    gamma: float,
+    gamma: float | str,
     C: Sequence[float],
     class_weight: Mapping[Any, float] | str | None = None,
     tol: float = 1e-3,
@@ -250,16 +226,16 @@ def cross_validate_gamma(
 
     Parameters
     ----------
-    X : array (sample, feature) or Problem
+    X : array (sample, feature) or CVProblem
         Scaled features.  A `CVProblem` shares its distances between several gamma.
     y : array (sample,)
         Class codes.
     folds : sequence of (train, test)
         Indices of training and held-out samples.
-    gamma : float
+    gamma : float, "scale" or "auto"
         Gamma of the kernel exp(-gamma · distance²).
     C : sequence of float
-        Costs, in any order.
+        In any order.
     class_weight : mapping from code to factor, "balanced" or None
         As in scikit-learn's SVC.
     tol : float
@@ -278,10 +254,9 @@ def cross_validate_gamma(
     """
     began = perf_counter()
     problem = X if isinstance(X, CVProblem) else CVProblem.of(X, y, folds, memory=memory)
-    costs = check_positive(C, "C")
-    kernels = problem.kernels(check_positive([gamma], "gamma")[0])
-    order = np.argsort(costs, kind="stable")
-    ascending = [costs[position] for position in order]
+    values, gamma = check_positive(C, "C"), problem.gamma_value(gamma)
+    kernels, order = problem.kernels(gamma), np.argsort(values, kind="stable")
+    ascending = [values[position] for position in order]
     with _threads(problem.threads(n_jobs)) as pool:
         solutions = _solve_pairs(
             problem, kernels, ascending, class_weight, tol, pool, progress
@@ -289,14 +264,13 @@ def cross_validate_gamma(
         correct, spent = _count_correct(problem, kernels, solutions, pool, progress)
     seconds = sum(pair.seconds for pair in solutions.values()) + spent / len(ascending)
     steps = np.sum([pair.steps for pair in solutions.values()], axis=0)
-    n_support = _n_support(solutions, len(problem.samples.spans))
     back = np.argsort(order)
     return GammaScores(
-        float(gamma),
-        tuple(costs),
+        gamma,
+        tuple(values),
         correct[back],
         problem.test_mask.sum(axis=1),
-        n_support[back],
+        _n_support(solutions, len(problem.samples.spans))[back],
         steps[back],
         np.asarray(seconds)[back],
         perf_counter() - began,
@@ -306,40 +280,32 @@ def cross_validate_gamma(
 def _solve_pairs(
     problem: CVProblem,
     kernels: BlockMatrix,
-    costs: Sequence[float],
+    C: Sequence[float],
     class_weight: Mapping[Any, float] | str | None,
     tolerance: float,
     pool: ThreadPoolExecutor,
     progress: Report | None,
 ) -> dict[tuple[int, int], PairSolutions]:
     """Solve all pairs of classes, the largest first."""
-    counts = problem.samples.counts
-    factors = _class_weights(problem, class_weight)
-    pairs = list(combinations(range(len(counts)), 2))
-    effort = {(i, j): float(counts[i] + counts[j]) ** 2 for i, j in pairs}
+    samples, factors = problem.samples, _class_weights(problem, class_weight)
+    pairs = list(combinations(range(len(samples.counts)), 2))
+    effort = {(i, j): float(samples.counts[i] + samples.counts[j]) ** 2 for i, j in pairs}
     pending = {
         pool.submit(
-            solve_pair,
-            problem.samples,
-            kernels,
-            problem.train_mask,
-            (i, j),
-            costs,
-            factors[:, [i, j]],
-            tolerance,
-        ): (i, j)
-        for i, j in sorted(pairs, key=lambda pair: -effort[pair])
-    }
+            solve_pair, samples, kernels, problem.train_mask, pair, C,
+            factors[:, pair], tolerance,
+        ): pair
+        for pair in sorted(pairs, key=lambda pair: -effort[pair])
+    }  # fmt: skip
     solutions: dict[tuple[int, int], PairSolutions] = {}
     total, done = sum(effort.values()), 0.0
-    for pair, solution in _as_completed(pending):
-        solutions[pair] = solution
+    for future in as_completed(pending):
+        pair = pending[future]
+        solutions[pair] = future.result()
         done += effort[pair]
         if progress is not None:
-            progress(
-                _SOLVING * done / total,
-                f"{len(solutions)} of {len(pairs)} pairs of classes",
-            )
+            what = f"{len(solutions)} of {len(pairs)} pairs of classes"
+            progress(_SOLVING * done / total, what)
     failures = sum(solution.failures for solution in solutions.values())
     if failures:
         _log.warning("%d SVMs did not converge.", failures)
@@ -354,46 +320,33 @@ def _count_correct(
     progress: Report | None,
 ) -> tuple[Ints, float]:
     """Return the number of correctly predicted samples (C, fold), and the processor time."""
-    samples, present = problem.samples, problem.present
-    n_costs = next(iter(solutions.values())).thresholds.shape[0]
+    spans, present = problem.samples.spans, problem.present
 
     def count(k: int) -> tuple[Ints, float]:
         began = thread_time()
-        rows = [np.flatnonzero(fold) for fold in problem.test_mask[:, samples.spans[k]]]
-        winners = predict_held_out(samples, kernels, solutions, k, rows, present)
+        rows = [np.flatnonzero(fold) for fold in problem.test_mask[:, spans[k]]]
+        winners = predict_held_out(kernels, solutions, k, rows, present)
         correct = [np.count_nonzero(labels == k, axis=1) for labels in winners]
         return np.stack(correct, axis=1), thread_time() - began
 
-    correct, spent = np.zeros((n_costs, len(problem.test_mask)), dtype=np.int64), 0.0
-    pending = {pool.submit(count, k): k for k in range(len(samples.spans))}
-    for done, (_, (hits, seconds)) in enumerate(_as_completed(pending), start=1):
-        correct += hits
-        spent += seconds
+    pending = [pool.submit(count, k) for k in range(len(spans))]
+    for done, future in enumerate(as_completed(pending), start=1):
+        future.result()
         if progress is not None:
-            share = _SOLVING + (1 - _SOLVING) * done / len(pending)
+            share = _SOLVING + (1 - _SOLVING) * done / len(spans)
             progress(share, "predicting held-out samples")
-    return correct, spent
-
-
-def _as_completed(pending: dict[Future[Value], Key]) -> Iterator[tuple[Key, Value]]:
-    """Yield the results of futures as they complete; cancel the others on an error."""
-    left = set(pending)
-    try:
-        while left:
-            # A timeout lets Ctrl-C through.
-            done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield pending[future], future.result()
-    finally:
-        for future in left:
-            future.cancel()
+    hits, seconds = zip(*(future.result() for future in pending), strict=True)
+    return np.asarray(np.sum(hits, axis=0, dtype=np.int64)), sum(seconds)
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Open a pool of threads, each with single-threaded matrix products."""
+    """Open a pool of threads with single-threaded matrix products; an error cancels the rest."""
     with single_threaded_blas, ThreadPoolExecutor(count) as pool:
-        yield pool
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _class_weights(
@@ -416,8 +369,7 @@ def _class_weights(
             )
     elif class_weight is not None:
         raise CallError(
-            f"The class weights must be 'balanced' or one number per class, got "
-            f"{class_weight!r}."
+            f"The class weights must be 'balanced' or a number per class, got {class_weight!r}."
         )
     return factors
 

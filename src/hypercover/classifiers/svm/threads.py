@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib import import_module
 from threading import Lock
-from types import TracebackType
 from typing import Any, TypeVar
 
 from numba import config
@@ -52,12 +51,7 @@ class _SingleThreadedBLAS:
             self._users += 1
             return self._threads
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Restore the limit on last exit."""
         with self._lock:
             self._users -= 1
