@@ -1,6 +1,6 @@
 """The problem of a cross-validation: its samples, folds and kernels, checked and shared."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral, Real
@@ -246,6 +246,24 @@ def check_positive(values: Sequence[Any], what: str) -> list[float]:
     if not len(values):
         raise ModelError(f"The grid needs at least one {what}; give for example [1].")
     return [float(value) for value in values]
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Refuse class weights that are neither None, "balanced" nor positive numbers by code.
+
+    Raises
+    ------
+    ModelError
+        If they are something else.
+    """
+    if isinstance(class_weight, Mapping):
+        for weight in class_weight.values():
+            check_positive([weight], "class weight")
+    elif class_weight is not None and class_weight != "balanced":
+        raise ModelError(
+            "The class weights must be None, 'balanced' or a number above 0 for each code, got "
+            f"{class_weight!r:.60}; use for example 'balanced'."
+        )
 
 
 def check_samples(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Array]:

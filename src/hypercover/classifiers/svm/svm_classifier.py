@@ -13,7 +13,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hypercover.classifiers.bundle import State, codes_from_json, codes_to_json, validated
 from hypercover.classifiers.pixel_spectra import centre_spectra, training_classes
 from hypercover.classifiers.svm import platt
-from hypercover.classifiers.svm.cv_problem import check_positive, kernel_gamma
+from hypercover.classifiers.svm.cv_problem import (
+    check_class_weight,
+    check_positive,
+    kernel_gamma,
+)
 from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
 from hypercover.errors import ModelError
 from hypercover.types import Array, Arrays, Floats, Mask
@@ -250,14 +254,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_positive([self.cache_size], "cache_size")
         if self.gamma not in ("scale", "auto"):
             check_positive([self.gamma], "gamma")
-        if isinstance(self.class_weight, dict):
-            for weight in self.class_weight.values():
-                check_positive([weight], "class weight")
-        elif self.class_weight not in (None, "balanced"):
-            raise ModelError(
-                "The class weights must be None, 'balanced' or a number above 0 for each code, "
-                f"got {self.class_weight!r:.60}; use for example 'balanced'."
-            )
+        check_class_weight(self.class_weight)
         if not isinstance(self.probability, bool | np.bool_):
             raise ModelError(
                 f"The probability must be True or False, got {self.probability!r:.60}; use True."

@@ -17,11 +17,11 @@ from hypercover.classifiers.svm.cv_problem import (
     CVProblem,
     Folds,
     SortedSamples,
+    check_class_weight,
     check_positive,
 )
 from hypercover.classifiers.svm.smo import solve_folds
 from hypercover.classifiers.svm.threads import single_threaded_blas
-from hypercover.errors import CallError
 from hypercover.types import Floats, Indices, Ints, Mask, Report
 
 _SOLVING = 0.9
@@ -353,6 +353,7 @@ def _class_weights(
     problem: CVProblem, class_weight: Mapping[Any, float] | str | None
 ) -> Floats:
     """Return the class weights (fold + 1, class): of all samples, then of each fold."""
+    check_class_weight(class_weight)
     spans, classes = problem.samples.spans, problem.samples.classes
     factors = np.ones((len(problem.train_mask) + 1, len(classes)))
     if class_weight == "balanced":
@@ -363,14 +364,7 @@ def _class_weights(
         total = counts.sum(axis=1, keepdims=True)
         return np.asarray(total / (present * np.maximum(counts, 1)))
     if isinstance(class_weight, Mapping):
-        for column, code in enumerate(classes.tolist()):
-            factors[:, column] = check_positive(
-                [class_weight.get(code, 1.0)], "class weight"
-            )
-    elif class_weight is not None:
-        raise CallError(
-            f"The class weights must be 'balanced' or a number per class, got {class_weight!r}."
-        )
+        factors[:] = [float(class_weight.get(code, 1.0)) for code in classes.tolist()]
     return factors
 
 
