@@ -144,7 +144,9 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
     array([11])
     >>> search
     KernelGridSearch(cv=5, param_grid={'C': [1, 100], 'gamma': [0.01, 0.1]})
-    >>> search.to_frame().loc[0, "mean_test_score"] == search.best_score_
+    >>> search.to_frame().loc[0, ["param_C", "param_gamma"]].tolist() == [
+    ...     search.best_params_["C"], search.best_params_["gamma"]
+    ... ]
     True
     """
 
