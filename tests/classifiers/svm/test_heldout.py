@@ -131,7 +131,5 @@ def test_sides_that_nearly_cancel_are_added_in_double_precision(clouds):
         np.zeros(len(between), dtype=int),
         0,
     )
-    (found,) = predict_held_out(
-        problem.samples, kernels, {(0, 1): machine}, 0, [held], problem.present
-    )
+    (found,) = predict_held_out(kernels, {(0, 1): machine}, 0, [held], problem.present)
     np.testing.assert_array_equal(found, said < between[:, np.newaxis])
