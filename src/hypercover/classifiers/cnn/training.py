@@ -143,7 +143,8 @@ class Trainer:
         network, recipe = self.network, self.recipe
         if recipe.patience is not None and self.validation is None:
             raise ModelError(
-                "The recipe's patience needs a loss, but there are no validation windows; give some, or leave patience out."
+                "The recipe has a patience, but there are no validation windows; give some, or "
+                "leave patience out."
             )
         loader, targets = self.dataset
         self.processes = ProcessGroup.current()
@@ -297,8 +298,8 @@ class Trainer:
         parts = split_range(shard, self.micro_batch_size or count)
         for part in parts:
             # processes exchange gradients only after the last part of a batch
-            alone = part is parts[-1] or self.processes.world_size == 1
-            with nullcontext() if alone else self.model.no_sync():  # type: ignore[operator]
+            last = part is parts[-1] or self.processes.world_size == 1
+            with nullcontext() if last else self.model.no_sync():  # type: ignore[operator]
                 windows, targets = self._augment(batch, part, augmentation)
                 if self.graph_step is not None:
                     self.graph_step(windows, targets)
