@@ -22,14 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from hypercover import files
 from hypercover.errors import ModelError
-from hypercover.files import (
-    DamageError,
-    atomic,
-    make_folder,
-    read_checksummed,
-    write_checksummed,
-)
 from hypercover.types import Array, Arrays
 
 _MAX_CLASSES = 65_535
@@ -324,9 +318,9 @@ def save_bundle(
         raise ModelError(
             f"The model's settings and card must be plain data, but {error}."
         ) from error
-    with atomic(make_folder(folder) / _WEIGHTS) as draft:
+    with files.atomic(files.make_folder(folder) / _WEIGHTS) as draft:
         draft.write_bytes(weights)
-    write_checksummed(Path(folder) / MODEL_FILE, document)
+    files.write_checksummed(Path(folder) / MODEL_FILE, document)
 
 
 def load_bundle(
@@ -417,7 +411,7 @@ def _read_document(path: Path) -> dict[str, Any]:
             f"{path} is not a model: it is larger than 64 MiB; {_GIVE_FOLDER}."
         )
     try:
-        document = read_checksummed(
+        document = files.read_checksummed(
             text,
             parse_constant=_parse_float,
             parse_int=_parse_int,
@@ -425,7 +419,7 @@ def _read_document(path: Path) -> dict[str, Any]:
         )
     except (ValueError, RecursionError) as error:
         what = "it is not a JSON document of numbers in range"
-        reason = error if isinstance(error, DamageError) else what
+        reason = error if isinstance(error, files.DamageError) else what
         raise ModelError(f"{path} is damaged: {reason}; save the model again.") from error
     if not isinstance(document, dict):
         raise ModelError(f"{path} is not a model: it is not a JSON object; {_GIVE_FOLDER}.")

@@ -15,12 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from hypercover.classifiers.cnn.window_loader import (
-    Stack,
-    check_finite,
-    chunks,
-    read_windows,
-)
+from hypercover.classifiers.cnn.window_loader import Stack, check_finite, finite_windows
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError, RunError
@@ -152,9 +147,7 @@ def predict_windows(network: nn.Module, scaling: Scaling, stack: Stack) -> Float
     """
     device = next(network.parameters()).device
     parts = []
-    for chunk in chunks(stack):
-        windows = read_windows(stack, chunk)
-        check_finite(windows)
+    for windows in finite_windows(stack):
         # activations may be a hundred times as large as the windows
         for first in range(0, len(windows), _SQUARE**2):
             scaled = scaling.apply(windows[first : first + _SQUARE**2])
