@@ -180,7 +180,8 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """Return the class code of each spectrum (n, band) or window."""
-        answers = np.asarray(self.pipeline_.predict(self._check_spectra(X)))
+        spectra = self._check_spectra(X)
+        answers = np.asarray(self.pipeline_.predict(spectra))
         return np.asarray(self.classes_[answers]) if self._encodes else answers
 
     def _has_proba(self) -> bool:
@@ -189,7 +190,8 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @available_if(_has_proba)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Floats:
         """Return the class probabilities (n, class), if the classifier offers any."""
-        return np.asarray(self.pipeline_.predict_proba(self._check_spectra(X)))
+        spectra = self._check_spectra(X)
+        return np.asarray(self.pipeline_.predict_proba(spectra))
 
     def _check_spectra(self, X: Any) -> Array:
         check_is_fitted(self, "pipeline_")

@@ -65,11 +65,12 @@ def data(count=30, seed=0):
     return WindowLoader(windows, scaling), torch.from_numpy(targets)
 
 
-def trained(network, recipe, examples=None, seed=0, **settings):
+def trained(network, recipe, examples=None, seed=0, progress=None, **settings):
     feed, targets = examples or data()
     generator = torch.Generator().manual_seed(seed)
     settings = {"classes": 3, "generator": generator} | settings
-    history = Trainer(network, (feed, targets), recipe, **settings).run()
+    trainer = Trainer(network, (feed, targets), recipe, **settings)
+    history = trainer.run(progress=progress)
     return history, copy.deepcopy(network.state_dict())
 
 

@@ -416,11 +416,15 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "Windows must have the shape (n, band, row, col) with one odd side, got "
                 f"{shape}; cut them with an odd window size."
             )
-        bands, window = self.n_features_in_, shape[2] if reset else self.window_
-        if shape[1:3] != (bands, window):
+        if shape[1] != self.n_features_in_:
             raise ModelError(
-                f"The model was trained on {bands} bands and windows of {window} × {window} "
-                f"pixels, got {shape[1]} bands and {shape[2]} × {shape[2]}; give such windows."
+                f"The model was trained on {self.n_features_in_} bands, got {shape[1]}; give "
+                "the same bands."
+            )
+        if not reset and shape[2] != self.window_:
+            raise ModelError(
+                f"The model was trained on windows of {self.window_} × {self.window_} pixels, "
+                f"got {shape[2]} × {shape[2]}; cut windows of {self.window_}."
             )
         return stack
 

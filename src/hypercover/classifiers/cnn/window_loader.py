@@ -336,7 +336,7 @@ def _check_labels(stack: Stack, y: npt.ArrayLike, part: str) -> Array:
     check_classification_targets(labels)
     if len(labels) != len(stack):
         raise ModelError(
-            f"Every window needs one label, got {len(labels)} for {len(stack)} windows."
+            f"Every window needs one label, got {len(stack)} windows and {len(labels)} labels."
         )
     if not len(labels):
         raise ModelError(
