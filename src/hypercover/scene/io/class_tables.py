@@ -14,14 +14,9 @@ import yaml
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.files import find_ignoring_case
+from hypercover.scene.io import safe_parsers
 from hypercover.scene.io.file_types import is_sqlite
 from hypercover.scene.io.gdal import offline_pyogrio
-from hypercover.scene.io.safe_parsers import (
-    parse_xml_text,
-    parse_yaml,
-    read_bounded,
-    whole_number,
-)
 from hypercover.scene.labels import normalized_name
 from hypercover.scene.legend import MAX_CODE, LandClass, Legend, class_colors
 
@@ -59,7 +54,9 @@ class Style:
 
 
 def _by_code(by_value: Mapping[str, str]) -> dict[int, str]:
-    by_number = {whole_number(value.strip()): text for value, text in by_value.items()}
+    by_number = {
+        safe_parsers.whole_number(value.strip()): text for value, text in by_value.items()
+    }
     codes = range(MAX_CODE + 1)
     return {
         code: text for code, text in by_number.items() if code is not None and code in codes
@@ -94,7 +91,9 @@ def _text(path: Path) -> str:
     """Read a small text file; empty if it is missing, too large or not UTF-8."""
     try:
         return (
-            read_bounded(path, _LARGEST_STYLE).decode("utf-8-sig") if path.is_file() else ""
+            safe_parsers.read_bounded(path, _LARGEST_STYLE).decode("utf-8-sig")
+            if path.is_file()
+            else ""
         )
     except (SceneError, UnicodeDecodeError):
         return ""
@@ -136,7 +135,7 @@ def parse_qml(text: str) -> Style:
     """
     plain = _DOCTYPE.sub("", text, count=1)
     try:
-        root = parse_xml_text(plain, "The style")
+        root = safe_parsers.parse_xml_text(plain, "The style")
     except SceneError:
         return Style()
     entries = [*root.iter("paletteEntry")][:_MOST]
@@ -321,7 +320,7 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
 def _table_text(path: Path) -> str:
     """Read a table in the encoding it was saved in."""
     try:
-        raw = read_bounded(path, _LARGEST_TABLE)
+        raw = safe_parsers.read_bounded(path, _LARGEST_TABLE)
     except SceneError as error:
         raise LabelError(f"The class table {path} cannot be read; {_HOW}.") from error
     by_mark = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
@@ -343,7 +342,7 @@ def _rows(suffix: str, text: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if suffix not in {".json", ".yaml", ".yml"}:
         return _cells(text)
     try:
-        table = json.loads(text) if suffix == ".json" else parse_yaml(text)
+        table = json.loads(text) if suffix == ".json" else safe_parsers.parse_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError("not YAML") from error
     if isinstance(table, Mapping) and set(table) == {"classes"}:
@@ -369,7 +368,7 @@ def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         cells = [cell.strip() for cell in row]
         if not any(cells) or (stated and reader.line_num == 1):
             continue
-        if heads is None and whole_number(cells[0]) is None:
+        if heads is None and safe_parsers.whole_number(cells[0]) is None:
             heads = cells
             if missing := sorted({"code", "name"} - _columns(heads).keys()):
                 shown = ", ".join(repr(head[:40]) for head in heads[:12])
@@ -400,7 +399,7 @@ def _by_head(heads: list[Any], cells: list[Any]) -> Mapping[str, Any]:
 def _class(row: Mapping[str, Any], where: str) -> tuple[int, str, str | None]:
     """Read code, name and colour of a row."""
     text, name = _text_of(row.get("code", "")), _text_of(row.get("name", ""))
-    code = whole_number(text)
+    code = safe_parsers.whole_number(text)
     if code is None or code < 0:
         raise LabelError(f"{where} has {text[:40]!r} instead of a class code; {_HOW}.")
     if not name:

@@ -11,6 +11,7 @@ from hypercover.errors import SceneError
 from hypercover.files import is_address
 from hypercover.scene.io.envi import find_header
 from hypercover.scene.io.gdal import ALLOW_VRT, is_vrt, vrt_allowed, vrt_sources
+from hypercover.scene.io.safe_parsers import unreadable
 
 VECTOR_FORMATS = "GeoPackage, GeoJSON, Shapefile and FlatGeobuf"
 """Formats that shapes are read from."""
@@ -114,9 +115,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES)
     except OSError as error:
-        raise SceneError(
-            f"{path} cannot be read: {error.strerror}; check its permissions."
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def local_file(path: str | Path) -> Path:
@@ -286,9 +285,7 @@ def _text(path: Path, head: bytes) -> str | None:
     if len(lines) > 2 and 0 < lines[0].count(delimiter) == lines[1].count(delimiter):
         return _table(path, head)
     if b"GROUP" in head and b"=" in head and b"METADATA_FILE" in head:
-        return (
-            f"{path} is Landsat metadata; call it {path.stem}_MTL.txt, beside the images."
-        )
+        return f"{path} is Landsat metadata; name it {path.stem}_MTL.txt beside the images."
     if path.suffix.lower() in {".txt", ".csv", ".md", ".log", ".py", ".r", ".yaml", ".yml"}:
         return f"{path} is a text file, not an image; give the image or label file."
     return None

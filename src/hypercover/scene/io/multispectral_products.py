@@ -169,9 +169,7 @@ def _band_path(metadata: Path, name: str) -> Path:
         )
     path = find_ignoring_case(metadata.with_name(name))
     if path is None or not path.is_file():
-        raise SceneError(
-            f"There is no {name} next to {metadata}; put both into one folder."
-        )
+        raise SceneError(f"There is no {name} next to {metadata}; put both in one folder.")
     return path
 
 

@@ -119,9 +119,7 @@ def _raw_length(dataset: Any, path: Path) -> int:
         return 0
     offset = tags.get("header_offset", "0").strip() or "0"
     if not offset.isdecimal():
-        raise SceneError(
-            f"The header offset {offset!r} of {path} is no number; correct it."
-        )
+        raise SceneError(f"The header offset {offset!r} of {path} is no number; fix it.")
     header = 128 if dataset.driver == "LAN" else int(offset)
     bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
     item = np.dtype(dataset.dtypes[0]).itemsize * 8 if bits is None else int(bits)

@@ -462,9 +462,7 @@ def check_usable(scene: Scene) -> None:
     codes = np.unique(scene.usable_labels)
     codes = codes[codes > 0]
     if len(codes) == 0:
-        raise LabelError(
-            f"No labelled pixel of {scene.name} holds data; give other labels."
-        )
+        raise LabelError(f"No labelled pixel of {scene.name} holds data; give new labels.")
     if len(codes) == 1:
         raise LabelError(
             f"At least two classes are needed, found only class {int(codes[0])} in the "

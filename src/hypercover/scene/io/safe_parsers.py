@@ -19,6 +19,11 @@ _LARGEST = 16 * 2**20
 _DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
 
 
+def unreadable(path: Path, error: OSError) -> SceneError:
+    """Return the error of a file that cannot be read."""
+    return SceneError(f"{path} cannot be read: {error.strerror}; check its permissions.")
+
+
 def read_bounded(path: Path, most: int) -> bytes:
     """Read a file of at most so many bytes.
 
@@ -34,9 +39,7 @@ def read_bounded(path: Path, most: int) -> bytes:
             )
         return path.read_bytes()
     except OSError as error:
-        raise SceneError(
-            f"{path} cannot be read: {error.strerror}; check its permissions."
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def parse_xml(path: Path) -> ET.Element:

@@ -5,14 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-)
+import pydantic
+from pydantic import AfterValidator, BaseModel, Field, PlainSerializer, PlainValidator
 
 from hypercover.errors import CallError
 from hypercover.scene.grid import Grid
@@ -80,7 +74,7 @@ def validated(model: type[_Model], entries: Mapping[str, Any] | str) -> _Model:
         if isinstance(entries, str):
             return model.model_validate_json(entries)
         return model.model_validate(entries)
-    except ValidationError as error:
+    except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         why = str(first.get("ctx", {}).get("error", first["msg"]))
         if not first["loc"]:

@@ -324,7 +324,7 @@ def _read(
                     continue
             else:
                 raise LabelError(
-                    f"The text of {path} is in an unknown encoding; save it as GeoPackage."
+                    f"The encoding of {path} is unknown; save it as GeoPackage."
                 )
         geometries = shapely.from_wkb(wkb)
     except LabelError:

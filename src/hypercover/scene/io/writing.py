@@ -85,7 +85,7 @@ def check_overwrite(out: Path, *sources: Path | None) -> None:
         for written, read in product(_files_of(out), companions(source)):
             if written.exists() and written.samefile(read):
                 raise CallError(
-                    f"Writing {out} would destroy {source}, which is read; choose another name."
+                    f"Writing {out} would destroy {source}; choose another name."
                 )
 
 
