@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from hypercover.scene.io.gdal import GDAL_ERRORS, offline_pyogrio
 from hypercover.scene.io.safe_parsers import whole_number
 from hypercover.scene.labels import LabelMap, as_codes, shortlist
 from hypercover.scene.legend import MAX_CODE
-from hypercover.types import Array, Floats, Ints, Mask
+from hypercover.types import Array, Codes, Floats, Ints, Mask
 
 Geometries = npt.NDArray[np.object_]
 """Shapes of shapely (n,)."""
@@ -58,7 +58,7 @@ class _LinkError(ValueError):
     """The coordinate system is given by an address."""
 
 
-def check_geojson(path: Path) -> None:
+def _check_geojson(path: Path) -> None:
     """Refuse a GeoJSON file whose coordinate system is a network address.
 
     GeoJSON of 2008 may give its ``crs`` by a link, which GDAL fetches on opening: a label
@@ -196,9 +196,9 @@ def _styled(
 def _lost(
     geometries: Geometries,
     codes: Ints,
-    burnt: npt.NDArray[np.uint16],
-    on_top: npt.NDArray[np.uint32],
-    names: Mapping[int, str],
+    burnt: Codes,
+    on_top: Codes,
+    names: dict[int, str],
     grid: Grid,
 ) -> list[str]:
     """Count the shapes that label no pixel, and name the classes lost with them."""
@@ -218,9 +218,7 @@ def _lost(
     return losses
 
 
-def _invisible(
-    geometries: Geometries, on_top: npt.NDArray[np.uint32], grid: Grid
-) -> dict[str, Mask]:
+def _invisible(geometries: Geometries, on_top: Codes, grid: Grid) -> dict[str, Mask]:
     """Return masks of the shapes that label no pixel, by the reason.
 
     Shapes visible in ``on_top``, burnt one on another, need no further check.
@@ -370,9 +368,9 @@ def _check_file(path: Path) -> None:
     if path.stat().st_size > _LARGEST_VECTOR:
         raise LabelError(f"{path} is larger than 2 GiB; save only the shapes needed.")
     if is_json(path):
-        check_geojson(path)
+        _check_geojson(path)
     if is_sqlite(path):
-        check_geopackage(path)
+        _check_geopackage(path)
     elif path.suffix.lower() == ".shp":
         parts = {".shx": "the index of the shapes", ".dbf": "their attributes"}
         missing = [
@@ -520,9 +518,7 @@ def _reprojected(
     return np.asarray(reprojected, dtype=object)
 
 
-def _burn(
-    geometries: Geometries, codes: Ints, grid: Grid
-) -> tuple[npt.NDArray[np.uint16], int]:
+def _burn(geometries: Geometries, codes: Ints, grid: Grid) -> tuple[Codes, int]:
     """Burn with the lowest and the highest code on top; they differ where classes overlap."""
     if not len(codes):
         return np.zeros(grid.shape, np.uint16), 0
@@ -564,7 +560,7 @@ _SYSTEM_TABLES = ("gpkg_", "gpkgext_", "ogr_", "layer_styles")
 """First letters of the tables that GDAL reads on opening."""
 
 
-def check_geopackage(path: Path) -> None:
+def _check_geopackage(path: Path) -> None:
     """Refuse a GeoPackage whose layers are computed instead of stored.
 
     A view is a program, which may never end, and a generated column may fill all memory; GDAL
