@@ -1,5 +1,7 @@
 """What a file may ask for in unpacking."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid
 from hypercover.scene.io import limits
 from hypercover.scene.io.reading import open_labels, open_scene
+from hypercover.scene.io.safe_parsers import read_bounded
 
 
 def tif(path, values, **options):
@@ -59,3 +62,9 @@ def test_what_is_packed_well_is_not_refused(tmp_path, monkeypatch):
     path = tif(tmp_path / "a.tif", labels, compress="deflate", tiled=True,
                blockxsize=256, blockysize=256)  # fmt: skip
     assert open_labels(path, Grid(1024, 1024))[0].sum() == 600
+
+
+def test_a_device_is_read_up_to_the_limit():
+    """Its size is 0, and it never ends."""
+    with pytest.raises(SceneError, match="larger than 1 MiB"):
+        read_bounded(Path("/dev/zero"), 2**20)

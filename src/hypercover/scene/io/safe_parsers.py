@@ -33,13 +33,16 @@ def read_bounded(path: Path, most: int) -> bytes:
         If it is larger or cannot be read.
     """
     try:
-        if path.stat().st_size > most:
-            raise SceneError(
-                f"{path} is larger than {most // 2**20} MiB; give the file of the product."
-            )
-        return path.read_bytes()
+        # The size of a device says nothing.
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except OSError as error:
         raise unreadable(path, error) from error
+    if len(content) > most:
+        raise SceneError(
+            f"{path} is larger than {most // 2**20} MiB; give the file of the product."
+        )
+    return content
 
 
 def parse_xml(path: Path) -> ET.Element:
