@@ -22,7 +22,7 @@ class Inspector {
     const pixel = view.pixel(at);
     const label = view.byKey.get("labels").values[pixel];
     const answers = view.models.map(({ name }) => `${name}: ${view.nameOf(view.byKey.get(`map-${name}`).values[pixel])}`);
-    return [`Shown below: ${view.place(at).words}`, `label: ${label ? view.nameOf(label) : "unlabelled"}`, ...answers].join(" · ");
+    return [`Selected: ${view.place(at).words}`, `label: ${label ? view.nameOf(label) : "unlabelled"}`, ...answers].join(" · ");
   }
 
   async #facts(at) {
@@ -33,8 +33,8 @@ class Inspector {
     const list = part("dl", {}, part("dt", {}, "label"), part("dd", { class: "label" }, ...this.#named(label, "unlabelled")));
     for (const layer of splits) list.append(part("dt", {}, layer.name), part("dd", {}, layer.say(pixel)));
     const models = await Promise.all(view.models.map((model) => this.#model(model, pixel, label)));
-    const head = part("tr", {}, ...["Model", "Answer", "Sure", "Highest shares"].map((word) => part("th", { scope: "col" }, word)));
-    const table = part("table", { class: "answers" }, part("caption", { class: "out" }, "What each model says of this pixel"), part("thead", {}, head), part("tbody", {}, ...models));
+    const head = part("tr", {}, ...["Model", "Predicted", "Confidence", "Highest scores"].map((word) => part("th", { scope: "col" }, word)));
+    const table = part("table", { class: "answers" }, part("caption", { class: "out" }, "Prediction of each model for this pixel"), part("thead", {}, head), part("tbody", {}, ...models));
     return models.length ? [list, part("div", { class: "scroll" }, table), this.#footnote()] : [list];
   }
 
@@ -69,7 +69,7 @@ class Inspector {
 
   #footnote() {
     const raw = this.view.models.filter(({ ranks, calibrated }) => ranks && !calibrated).map(({ name }) => name);
-    return raw.length ? part("p", { class: "faint" }, `The shares of ${raw.join(", ")} are not calibrated: they rank classes, but 90 % does not mean right nine times in ten.`) : "";
+    return raw.length ? part("p", { class: "faint" }, `The scores of ${raw.join(", ")} are not calibrated: they rank classes, but 90 % does not mean correct nine times in ten.`) : "";
   }
 
   /* The class means to draw: that of the label and that of the answer, each once. */
@@ -80,7 +80,7 @@ class Inspector {
     const answer = view.byKey.get(`map-${model}`)?.values[pixel] ?? 0;
     const said = new Map();
     if (label) said.set(label, "its label");
-    if (answer) said.set(answer, said.has(answer) ? `its label and the answer of ${model}` : `the answer of ${model}`);
+    if (answer) said.set(answer, said.has(answer) ? `label and prediction of ${model}` : `prediction of ${model}`);
     const found = await Promise.all([...said].map(async ([code, why]) => ({ why, mean: await view.meanOf(code) })));
     return found.filter(({ mean }) => mean);
   }
@@ -94,7 +94,7 @@ class Inspector {
     if (known) series.push({ values: own.values, kind: "own" });
     if (!series.length) return part("p", { class: "faint" }, "This pixel holds no data.");
     const named = means.map(({ mean, why }) => `mean of ${view.nameOf(mean.code)}, ${why}`);
-    const words = `Spectrum of the pixel at ${view.place(at).words}${named.length ? `, beside the ${named.join(" and the ")}` : ""}`;
+    const words = `Spectrum of the pixel at ${view.place(at).words}${named.length ? `, with the ${named.join(" and the ")}` : ""}`;
     const frame = await view.frame();
     const key = part("ul", { class: "lines" }, part("li", {}, part("span", { class: "stroke own" }), own.exact ? "this pixel" : `nearest kept pixel: row ${own.row}, column ${own.col}`));
     for (const { mean, why } of means) {

@@ -15,11 +15,11 @@ class Legends {
     }
     this.lit = {};
     this.box.replaceChildren(...[...shown].map(([key, layer]) => (key === "share" ? this.#ramp() : this.#list(key, layer))));
-    if (!shown.size) this.box.append(part("p", { class: "faint" }, "A colour picture has no legend: choose a map or the labels."));
+    if (!shown.size) this.box.append(part("p", { class: "faint" }, "A colour composite has no legend: choose a map or the labels."));
   }
 
   #ramp() {
-    return part("div", { class: "ramp" }, part("span", {}, "unsure 0"), part("span", { class: "colours", role: "img", "aria-label": "from dark to yellow" }), part("span", {}, "1 sure"));
+    return part("div", { class: "ramp" }, part("span", {}, "low 0"), part("span", { class: "colours", role: "img", "aria-label": "from dark to yellow" }), part("span", {}, "1 high"));
   }
 
   #list(key, layer) {
