@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hypercover.jobs.record import result_of
-from hypercover.report.embedded_images import read_image
+from hypercover.report.finished_run import read_image
 
 SPLITS = {
     "seeds": {"kind": "blocks", "size": 8, "train": 0.3, "guard": 4},

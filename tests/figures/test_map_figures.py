@@ -23,7 +23,7 @@ from hypercover.figures.map_figures import (
 )
 from hypercover.figures.spectra import class_spectra, draw_spectra
 from hypercover.gis.map_writing import CHECK_LEGEND, class_check
-from hypercover.report.embedded_images import embed_png, read_image
+from hypercover.report.finished_run import embed_png, read_image
 from hypercover.scene import scene as scene_module
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene, pick_bands

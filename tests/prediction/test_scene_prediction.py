@@ -159,7 +159,7 @@ def test_classifier_without_probabilities_gives_no_confidence(scene, tmp_path):
     svc = SVC().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
     assert predict_layers(svc, scene).confidence is None
     written = predict_to_files(
-        svc, scene, tmp_path / "m.tif", confidence_path=tmp_path / "c.tif"
+        svc, scene, tmp_path / "m.tif", confidence=tmp_path / "c.tif"
     )
     assert written == (tmp_path / "m.tif",)
     assert not (tmp_path / "c.tif").exists()
@@ -221,7 +221,7 @@ def test_files_hold_what_the_memory_holds(scene, tmp_path):
         classifier,
         scene,
         tmp_path / "map.tif",
-        confidence_path=tmp_path / "sure.tif",
+        confidence=tmp_path / "sure.tif",
         legend=legend,
         memory=2**16,
     )
@@ -242,7 +242,7 @@ def test_files_hold_what_the_memory_holds(scene, tmp_path):
 def test_files_of_a_simulated_scene_say_so(scene, tmp_path, simulated):
     scene = scene.replace(simulated=simulated)
     paths = predict_to_files(
-        WindowMean(3), scene, tmp_path / "map.tif", confidence_path=tmp_path / "sure.tif"
+        WindowMean(3), scene, tmp_path / "map.tif", confidence=tmp_path / "sure.tif"
     )
     for path in paths:
         with rasterio.open(path) as raster:
@@ -278,7 +278,7 @@ def test_failure_half_way_leaves_the_old_map_and_nothing_else(scene, tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(KeyboardInterrupt):
         predict_to_files(
-            Failing(), scene, tmp_path / "map.tif", confidence_path=tmp_path / "c.tif"
+            Failing(), scene, tmp_path / "map.tif", confidence=tmp_path / "c.tif"
         )
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -347,7 +347,7 @@ def test_layers_that_nobody_asked_for_are_not_made(scene):
 
 
 def test_files_of_probabilities_name_their_bands(scene, tmp_path):
-    paths = {f"{layer}_path": tmp_path / f"{layer}.tif" for layer in LAYERS[1:]}
+    paths = {layer: tmp_path / f"{layer}.tif" for layer in LAYERS[1:]}
     legend = Legend.of({3: "Corn", 7: "Soy"})
     classifier = WindowMean(1)
     predict_to_files(classifier, scene, tmp_path / "map.tif", legend=legend, **paths)
@@ -559,11 +559,11 @@ def test_a_damaged_tile_is_predicted_again(stopped, damage):
     "changes",
     [{"identity": {"model": "other", "image": "i"}},
      {"temperature": 2.0},
-     {"confidence_path": "sure.tif"}],
+     {"confidence": "sure.tif"}],
 )  # fmt: skip
 def test_tiles_of_something_else_are_not_taken(stopped, changes):
-    if "confidence_path" in changes:
-        changes = {"confidence_path": stopped.target.parent / "sure.tif"}
+    if "confidence" in changes:
+        changes = {"confidence": stopped.target.parent / "sure.tif"}
     asked, _ = go_on(stopped, **changes)
     assert asked == 6
 

@@ -61,10 +61,11 @@ def rewritten(folder, metrics, **changes):
 def test_page_says_the_figures_and_their_audit(run_folder):
     words = Reader(read(run_folder)).words
     assert (
-        "71.0 % of 220 test pixels of the split blocks are right on the map by cnn" in words
+        "71.0 % of 220 test pixels of the split blocks are correct on the map by cnn"
+        in words
     )
     assert "90 % of the test pixels had a training pixel inside their 5 × 5 window" in words
-    assert "would have claimed 99.0 % : 28.0 points more" in words
+    assert "would have reached 99.0 % : 28.0 points more" in words
     assert "simulated" in words
     assert "blocks of 15 px, 25 % of the labels train, guard 4 px" in words
     assert "1 class is not scored in full under blocks." in words
@@ -79,8 +80,8 @@ def test_a_main_split_that_flatters_is_told_beside_the_one_that_does_not(
     blocks = {"split": metrics["split"], "models": metrics["models"]}
     turned = metrics["beside"]["random"] | {"beside": {"blocks": blocks}}
     chosen = rewritten(run_folder, metrics, **turned)
-    assert "Under the blocks split the same model is right in only 71.0 % : 28.0" in chosen
-    assert "would have claimed" not in chosen
+    assert "Under the blocks split, the same model reaches only 71.0 % : 28.0" in chosen
+    assert "would have reached" not in chosen
     none = rewritten(run_folder, metrics, **turned, best=None)
     assert "Under another split: svm 63.0 % (blocks) and cnn 71.0 % (blocks)." in none
 
@@ -89,7 +90,7 @@ def test_only_random_pixels_are_the_usual_way(run_folder, metrics):
     beside = metrics["beside"]["random"]
     beside = {"easy": beside | {"split": beside["split"] | {"kind": "fields"}}}
     words = rewritten(run_folder, metrics, beside=beside)
-    assert "Measured with the easy split, the same model would have claimed" in words
+    assert "Measured with the easy split, the same model would have reached" in words
 
 
 def test_page_is_one_file_that_asks_for_nothing(run_folder):
@@ -253,15 +254,13 @@ def test_a_bare_run_still_makes_a_page(tmp_path, metrics):
 def test_without_validation_no_model_is_called_best(run_folder, metrics):
     words = rewritten(run_folder, metrics, best=None)
     assert "no model was chosen" in words
-    assert "71.0 % of the test pixels of the split blocks right" in words
+    assert "71.0 % of the test pixels of the split blocks are correct" in words
     assert " % ," not in words
     assert "best by validation" not in words
 
 
 def test_a_run_without_models_or_scores_says_so(run_folder, metrics):
-    assert "This run holds no model." in rewritten(
-        run_folder, metrics, models={}, beside={}
-    )
+    assert "This run has no model." in rewritten(run_folder, metrics, models={}, beside={})
     nothing = {"svm": {"overall_accuracy": None, "kappa": None}}
     assert "–" in rewritten(run_folder, metrics, models=nothing, best=None)
 
@@ -383,10 +382,10 @@ def test_figures_of_several_seeds_are_not_called_those_of_a_map(run_folder):
         name: model | {"repeats": repeats} for name, model in metrics["models"].items()
     }
     words = rewritten(run_folder, metrics, models=models)
-    assert "71.0 % of 220 test pixels of the split blocks are right with cnn" in words
+    assert "71.0 % of 220 test pixels of the split blocks are correct with cnn" in words
     assert "(mean of 3 seeds)" in words
     assert "± is one standard deviation, over 3 seeds under blocks." in words
-    assert "right on the map" not in words
+    assert "correct on the map" not in words
 
 
 def test_figures_that_no_run_leaves_make_no_page(run_folder):

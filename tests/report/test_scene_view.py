@@ -11,15 +11,17 @@ import xarray as xr
 
 from hypercover.evaluation.run_metrics import LegendRow
 from hypercover.figures.map_figures import choose_composites
-from hypercover.prediction.map_view import (
+from hypercover.prediction.scene_prediction import predict_layers
+from hypercover.report.report import write_report
+from hypercover.report.scene_view import (
+    LEVELS,
     ClassRanking,
     ModelView,
+    SceneView,
+    make_scene_view,
     read_view_arrays,
     view_step,
 )
-from hypercover.prediction.scene_prediction import predict_layers
-from hypercover.report.report import write_report
-from hypercover.report.scene_view import LEVELS, SceneView, make_scene_view
 from hypercover.report.viewer_data import read_viewer_data
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
@@ -139,12 +141,13 @@ def test_a_ranking_holds_the_highest_classes_of_each_shown_pixel():
     shares[:, 6, 4] = np.nan
     for step in (1, 3):
         ranking = ClassRanking(
+            Shares.classes_,
             np.zeros((3, -(-20 // step), -(-17 // step)), np.uint16),
             np.zeros((3, -(-20 // step), -(-17 // step)), np.uint8),
             step,
         )
         for tile in tiles((20, 17), 7):
-            ranking.add(tile, shares[:, tile.rows, tile.cols], Shares.classes_)
+            ranking.add(tile, shares[:, tile.rows, tile.cols])
         thin = shares[:, ::step, ::step]
         order = np.argsort(-thin, axis=0)
         known = np.isfinite(thin).all(axis=0)
@@ -159,7 +162,7 @@ def test_mapping_a_scene_fills_the_ranking(land):
     cube = xr.DataArray(shares.astype(np.float32), dims=("band", "y", "x"))
     scene = Scene(cube, land.labels, land.legend)
     ranking = ClassRanking.of(scene.shape, Shares())
-    found = predict_layers(Shares(), scene, ranking=ranking)
+    found = predict_layers(Shares(), scene, on_scores=ranking.add)
     assert np.array_equal(ranking.codes[0], found.labels)
     assert ranking.shares[0] == pytest.approx(255 * found.confidence, abs=0.51)
     assert found.probabilities is None
@@ -173,7 +176,7 @@ def test_a_model_without_shares_has_an_empty_ranking(land, tmp_path):
             return np.full(len(X), 4)
 
     ranking = ClassRanking.of(land.shape, Plain())
-    found = predict_layers(Plain(), land, ranking=ranking)
+    found = predict_layers(Plain(), land, on_scores=ranking.add)
     view = ModelView.of(found.labels, found.confidence, ranking, calibrated=False)
     view.save(tmp_path / "map.npz")
     again = ModelView.load(tmp_path / "map.npz", land.shape)

@@ -143,7 +143,7 @@ def test_a_click_shows_the_spectrum_the_class_and_the_shares(page, land, maps, s
         assert right in row.inner_text()
         assert "80.0 %" in row.inner_text()
         assert row.locator("li").count() == 3
-    assert "The shares of svm are not calibrated" in said
+    assert "The scores of svm are not calibrated" in said
 
 
 def test_the_spectrum_drawn_is_that_of_the_pixel(page, land):
@@ -267,7 +267,7 @@ def test_the_keyboard_reads_and_inspects_the_map(page):
     page.page.keyboard.press("Enter")
     page.page.wait_for_selector(".inspector h3")
     assert "row 11, column 27" in page.text(".inspector h3")
-    assert page.text(".here").startswith("Shown below: row 11, column 27 · label: ")
+    assert page.text(".here").startswith("Selected: row 11, column 27 · label: ")
     assert " · svm: " in page.text(".here")
 
 

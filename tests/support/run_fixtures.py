@@ -20,9 +20,8 @@ from hypercover.figures.map_figures import (
     draw_split,
 )
 from hypercover.figures.spectra import draw_spectra
-from hypercover.prediction.map_view import ModelView
 from hypercover.report.report import write_report
-from hypercover.report.scene_view import make_scene_view
+from hypercover.report.scene_view import ModelView, make_scene_view
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene

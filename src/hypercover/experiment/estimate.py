@@ -18,7 +18,7 @@ from hypercover.experiment.config.schema import (
     ModelSpec,
     SVMSpec,
 )
-from hypercover.experiment.tasks.feature_tasks import parse_chain
+from hypercover.experiment.tasks.run_context import parse_chain
 from hypercover.features.tree_of_shapes import PEAK_BYTES
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import task_record

@@ -1,6 +1,5 @@
 """LIBSVM export: data files of a scene, SVMs as model files and back, and the lecture's sets."""
 
-import logging
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -31,8 +30,6 @@ from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 from hypercover.types import Array, Floats, Ints, Progress
-
-_log = logging.getLogger(__name__)
 
 _PARTS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -217,8 +214,7 @@ def model_features(
     """
     bundle = svm_bundle(model)
     matched = convert_to_model_scale(bundle.card, select_model_bands(bundle.card, scene))
-    for sentence in check_values(bundle.card, scene, matched):
-        _log.warning(sentence)
+    check_values(bundle.card, scene, matched)
     scene = matched
     if bundle.features is not None:
         from hypercover.features.chain import Chain

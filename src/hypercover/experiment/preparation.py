@@ -63,7 +63,7 @@ def plan_run(
     # Imported here: a task that is done by hand needs none of it.
     from hypercover.experiment.config.experiment_check import check_experiment
     from hypercover.experiment.search.search import check_search, check_search_folder
-    from hypercover.experiment.tasks.reduce import versions
+    from hypercover.experiment.tasks.run_context import versions
 
     current = experiment.model_copy(update={"versions": versions()})
     place = Path(folder).resolve()

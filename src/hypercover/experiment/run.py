@@ -24,7 +24,7 @@ from hypercover.experiment.tasks.network_training import (
     log_resuming,
     set_aside_checkpoints,
 )
-from hypercover.experiment.tasks.reduce import versions
+from hypercover.experiment.tasks.run_context import versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import make_folder, read_checksummed
 from hypercover.jobs.executor import Executor, InProcessExecutor

@@ -31,7 +31,7 @@ class Composite:
     """Three bands shown as red, green and blue."""
 
     key: str
-    """Its key in :data:`~hypercover.report.scene_view.COMPOSITES`."""
+    """Its key in :data:`~hypercover.report.descriptions.COMPOSITES`."""
     positions: tuple[int, int, int]
     """Positions of the bands, from 0."""
 

@@ -1,6 +1,5 @@
 """Maps of images by saved models: in memory, or as GeoTIFF files of any size."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import lru_cache
@@ -16,29 +15,18 @@ from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.blockwise import BorderLevels
 from hypercover.features.feature import subprogress
 from hypercover.files import check_writable, modified_ns, remove_abandoned_drafts
+from hypercover.gis import map_writing
 from hypercover.gis.cleaning import Cleaning
-from hypercover.gis.map_writing import (
-    class_map_writer,
-    complete_legend,
-    fraction_writer,
-    write_class_map,
-)
 from hypercover.gis.stac import write_stac_item_of_map
 from hypercover.gis.style import sidecar_paths
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Registry, TaskKind
 from hypercover.jobs.record import read_json
 from hypercover.memory import peak_bytes
+from hypercover.prediction import tile_tasks
 from hypercover.prediction.model_input import ModelInput, check_values, working_memory
 from hypercover.prediction.scene_prediction import TilePredictor, predict_scene
-from hypercover.prediction.tile_tasks import (
-    SceneSource,
-    TileRange,
-    WorkFolder,
-    check_tile_range,
-    plan_key,
-    tile_tasks,
-)
+from hypercover.prediction.tile_tasks import SceneSource, WorkFolder
 from hypercover.scene.class_map import open_class_map
 from hypercover.scene.inputs import known_inputs
 from hypercover.scene.legend import Legend
@@ -47,8 +35,6 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.selection import read_area
 from hypercover.scene.tile_store import TileStore, inputs_path
 from hypercover.types import Mask, Progress, Report
-
-_log = logging.getLogger(__name__)
 
 
 def predict_bundle(
@@ -90,14 +76,15 @@ def predict_bundle(
     >>> result = predict_bundle("runs/demo/models/svm", scene)  # doctest: +SKIP
     """
     model_input = ModelInput.of(Path(model), scene, device=device)
-    _warn_about_values(model_input, scene)
+    bundle = model_input.bundle
+    check_values(bundle.card, scene, model_input.scene)
     return predict_scene(
-        model_input.bundle.classifier,
+        bundle.classifier,
         model_input.compute_features(),
         layers=layers,
         memory=memory,
-        temperature=model_input.bundle.temperature,
-        legend=legend_from_card(model_input.bundle.card),
+        temperature=bundle.temperature,
+        legend=legend_from_card(bundle.card),
         progress=progress,
     )
 
@@ -165,13 +152,12 @@ def predict_image(
     SceneError
         If the image features of the scene do not fit in memory.
     """
-    fractions = {
-        "confidence": confidence,
-        "probabilities": probabilities,
-        "entropy": entropy,
-    }
+    maps = {"confidence": confidence, "probabilities": probabilities, "entropy": entropy}
+    fractions = {layer: path for layer, path in maps.items() if path is not None}
     check_map_names(out, *fractions.values())
-    check_map_paths(out, *fractions.values())
+    for path in (out, *fractions.values()):
+        for file in (path, *sidecar_paths(path)):
+            check_writable(file)
     area = None if within is None else read_area(within, scene.grid, within_layer)
     # A class map that is still to be cleaned or clipped must not appear as `out`.
     unfinished = bool(cleaning) or area is not None
@@ -179,20 +165,11 @@ def predict_image(
     with known_inputs(inputs_path(raw)):
         model_input = ModelInput.of(model, scene, device=device, overlap=overlap)
         legend = legend_from_card(model_input.bundle.card)
-        _warn_about_values(model_input, scene)
+        check_values(model_input.bundle.card, scene, model_input.scene)
         if executor is not None and source is not None:
-            layers = ["labels", *(name for name, path in fractions.items() if path)]
-            predict_in_parallel(
-                model_input,
-                source,
-                raw,
-                layers,
-                model=model,
-                executor=executor,
-                device=device,
-                memory=memory,
-                progress=progress,
-            )
+            settings = {"model": str(model.absolute()), "device": device, "memory": memory}
+            layers = ["labels", *fractions]
+            _predict_tiles(model_input, source, raw, layers, settings, executor, progress)
             progress = memory = None
         in_memory = model_input.needs_whole_scene
         features = model_input.compute_features(
@@ -202,25 +179,18 @@ def predict_image(
             model_input.bundle.classifier,
             features,
             raw,
-            confidence_path=confidence,
-            probabilities_path=probabilities,
-            entropy_path=entropy,
             legend=legend,
             memory=working_memory(memory),
             temperature=model_input.bundle.temperature,
             identity=model_input.identity,
             progress=subprogress(progress, 1, 2) if in_memory else progress,
+            **fractions,
         )
     if unfinished:
         _finish_class_map(raw, out, scene, legend, cleaning or Cleaning(), area)
     return write_stac_item_of_map(
         out, scene.header, legend=legend, grid=scene.grid, origin=scene.origin
     )
-
-
-def _warn_about_values(model_input: ModelInput, scene: Scene) -> None:
-    for sentence in check_values(model_input.bundle.card, scene, model_input.scene):
-        _log.warning(sentence)
 
 
 def _finish_class_map(
@@ -235,7 +205,9 @@ def _finish_class_map(
     codes = open_class_map(raw).codes
     if area is not None:
         codes = np.where(area, codes, 0).astype(codes.dtype)
-    write_class_map(out, cleaning.apply(codes), legend, scene.grid, **scene.origin)
+    map_writing.write_class_map(
+        out, cleaning.apply(codes), legend, scene.grid, **scene.origin
+    )
     for file in (raw, *sidecar_paths(raw)):
         file.unlink(missing_ok=True)
     with suppress(OSError):
@@ -245,16 +217,14 @@ def _finish_class_map(
 def predict_to_files(
     classifier: Any,
     scene: Scene,
-    map_path: str | Path,
+    map_path: Path,
     *,
-    confidence_path: str | Path | None = None,
-    probabilities_path: str | Path | None = None,
-    entropy_path: str | Path | None = None,
     legend: Legend | None = None,
     memory: int | None = None,
     temperature: float | None = None,
     identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    **fractions: Path,
 ) -> tuple[Path, ...]:
     """Predict a scene of any size into GeoTIFF files.
 
@@ -267,35 +237,24 @@ def predict_to_files(
         Identifies the model and the image, as JSON.  With it, finished tiles are kept
         in a hidden folder next to the map until it is complete, and the same call
         resumes stopped work.
+    **fractions : path
+        Files of other layers: ``confidence``, ``probabilities``, ``entropy``.
 
     Returns
     -------
     paths of the images written
         Without the confidence if the classifier gives none.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be written; checked as far as possible before anything is
-        predicted.
     """
-    optional = {
-        "labels": map_path,
-        "confidence": confidence_path,
-        "probabilities": probabilities_path,
-        "entropy": entropy_path,
-    }
-    paths = {layer: Path(path) for layer, path in optional.items() if path is not None}
-    check_map_paths(*paths.values())
+    paths = {"labels": map_path, **fractions}
     predictor = TilePredictor.of(classifier, scene, tuple(paths), memory, temperature)
     paths = {layer: path for layer, path in paths.items() if layer in predictor.layers}
-    known = complete_legend(legend or scene.legend, predictor.codes)
+    legend = map_writing.complete_legend(legend or scene.legend, predictor.codes)
     if identity is None:
-        _write_layers(predictor, paths, known, progress)
+        _write_layers(predictor, paths, legend, progress)
         return tuple(paths.values())
-    store = predictor.tile_store(paths["labels"], identity)
+    store = predictor.tile_store(map_path, identity)
     predictor.predict_missing(store, progress=progress)
-    _write_layers(predictor, paths, known, store=store)
+    _write_layers(predictor, paths, legend, store=store)
     store.remove()
     for path in paths.values():
         remove_abandoned_drafts(path)
@@ -310,28 +269,27 @@ def _write_layers(
     store: TileStore | None = None,
 ) -> None:
     """Write all layers tile by tile; the files appear after the last tile."""
-    with predictor.gdal_cache(), ExitStack() as files:
-        rasters = {
-            layer: files.enter_context(_layer_writer(predictor, layer, path, legend))
+    with predictor.gdal_cache(), ExitStack() as stack:
+        files = {
+            layer: stack.enter_context(_layer_writer(predictor, layer, path, legend))
             for layer, path in paths.items()
         }
         for tile, layers in predictor.iter_tiles(progress, store):
             window = Window.from_slices(tile.rows, tile.cols)
             for layer, array in layers.items():
-                bands = array if array.ndim == 3 else array[None]
-                raster = rasters[layer]
-                raster.write(bands.astype(raster.dtypes[0], copy=False), window=window)
+                bands, file = array if array.ndim == 3 else array[None], files[layer]
+                file.write(bands.astype(file.dtypes[0], copy=False), window=window)
 
 
 def _layer_writer(predictor: TilePredictor, layer: str, path: Path, legend: Legend) -> Any:
     """Open the file of a layer."""
     grid, origin = predictor.scene.grid, predictor.scene.origin
     if layer == "labels":
-        return class_map_writer(path, legend, grid, **origin)
+        return map_writing.class_map_writer(path, legend, grid, **origin)
     names = [layer]
     if layer == "probabilities":
         names = [legend[code].name for code in predictor.codes.tolist()]
-    return fraction_writer(path, names, grid, **origin)
+    return map_writing.fraction_writer(path, names, grid, **origin)
 
 
 def check_map_names(*paths: Path | None) -> None:
@@ -342,96 +300,63 @@ def check_map_names(*paths: Path | None) -> None:
     CallError
         If a suffix is not that of a GeoTIFF, or two maps would have the same style file.
     """
-    given = [path for path in paths if path is not None]
-    for path in given:
+    taken: dict[Path, Path] = {}
+    for path in filter(None, paths):
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise CallError(
                 f"A map is written as GeoTIFF, got the name {path}; give it the suffix .tif."
             )
-    stems = [path.resolve().with_suffix("") for path in given]
-    for path, stem in zip(given, stems, strict=True):
-        if stems.count(stem) > 1:
+        if (stem := path.resolve().with_suffix("")) in taken:
             raise CallError(
-                f"Two maps cannot both be written to {path}; give each a name of its own."
+                f"Two maps cannot both be written to {taken[stem]}; give each a name of its own."
             )
+        taken[stem] = path
 
 
-def check_map_paths(*paths: Path | None) -> None:
-    """Check that maps and their sidecar files can be written.
-
-    Raises
-    ------
-    OutputError
-        If a folder has the name of a file, a part of the path is a file, or a folder is
-        not writable.
-    """
-    for path in paths:
-        if path is not None:
-            for file in (path, *sidecar_paths(path)):
-                check_writable(file)
-
-
+_MODULE = "hypercover.prediction.map_prediction"
 REGISTRY = Registry(
-    "hypercover.prediction.map_prediction:REGISTRY",
-    {
-        "predict_tiles": TaskKind(
-            "hypercover.prediction.map_prediction:predict_tiles", TileRange
-        )
-    },
+    f"{_MODULE}:REGISTRY",
+    {"predict_tiles": TaskKind(f"{_MODULE}:predict_tiles", tile_tasks.TileRange)},
 )
 """The task of a parallel prediction."""
 
 
-def predict_in_parallel(
+def _predict_tiles(
     model_input: ModelInput,
     source: SceneSource,
     target: Path,
     layers: Sequence[str],
-    *,
-    model: Path,
+    settings: Mapping[str, Any],
     executor: Executor,
-    device: str = "auto",
-    memory: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None,
 ) -> None:
     """Predict all tiles of a map by several processes, for `predict_to_files` to write.
 
-    Parameters
-    ----------
-    target : the map that will be written
-    layers : in the order in which `predict_to_files` predicts them
-    memory : bytes that each process may take
+    ``layers`` come in the order in which `predict_to_files` predicts them; ``settings`` are
+    the path of the model, the device, and the bytes that each process may take.
     """
     levels = model_input.border_levels()
     predictor, _ = _shared_predictor(model_input, levels, target, layers, memory=None)
     job = {
+        **settings,
         "source": source.to_json(),
-        "model": str(model.absolute()),
         "target": str(target.absolute()),
         "layers": list(layers),
-        "device": device,
-        "memory": memory,
         "overlap": model_input.overlap,
         "levels": levels,
     }
-    key = plan_key({"identity": model_input.identity, "layers": list(layers)})
+    key = tile_tasks.plan_key({"identity": model_input.identity, "layers": list(layers)})
     work = WorkFolder.of(target)
-    tasks = tile_tasks("predict_tiles", len(predictor.tiles()), key)
+    tasks = tile_tasks.make_tasks("predict_tiles", len(predictor.tiles()), key)
     work.run(tasks, job, executor, REGISTRY, progress)
     work.remove()
 
 
-def predict_tiles(
-    folder: Path,
-    *,
-    first: int,
-    stop: int,
-    report: Report = lambda _share, _what: None,
-) -> dict[str, Any]:
+def predict_tiles(folder: Path, *, first: int, stop: int, report: Report) -> dict[str, Any]:
     """Predict and save the tiles of one task of a parallel prediction."""
     path = folder.resolve()
     predictor, store = _predictor_of_job(path, modified_ns(path / "job.json"))
-    check_tile_range(first, stop, len(predictor.tiles()))
+    tile_tasks.check_tile_range(first, stop, len(predictor.tiles()))
     new = predictor.predict_missing(
         store, range(first, stop), lambda done, total: report(done / total, "predicting")
     )
@@ -442,11 +367,11 @@ def predict_tiles(
 def _predictor_of_job(folder: Path, _modified: int) -> tuple[TilePredictor, TileStore]:
     """Open model and scene once for all tiles that a process predicts."""
     job = WorkFolder(folder).job()
-    target = Path(job["target"])
+    target, model = Path(job["target"]), Path(job["model"])
     with known_inputs(inputs_path(target)):
         scene = SceneSource.from_json(job["source"]).open()
         model_input = ModelInput.of(
-            Path(job["model"]), scene, device=job["device"], overlap=job["overlap"]
+            model, scene, device=job["device"], overlap=job["overlap"]
         )
     return _shared_predictor(
         model_input, job["levels"], target, job["layers"], memory=job["memory"]
@@ -462,12 +387,10 @@ def _shared_predictor(
     memory: int | None,
 ) -> tuple[TilePredictor, TileStore]:
     """Return a predictor and the store of the tiles that it shares with other processes."""
+    bundle, features = model_input.bundle, model_input.compute_features(levels=levels)
+    limit = working_memory(memory)
     predictor = TilePredictor.of(
-        model_input.bundle.classifier,
-        model_input.compute_features(levels=levels),
-        layers,
-        working_memory(memory),
-        model_input.bundle.temperature,
+        bundle.classifier, features, layers, limit, bundle.temperature
     )
     store = predictor.tile_store(target, model_input.identity or {})
     store.begin()
@@ -497,8 +420,7 @@ def nodata_from_card(model: Path, scene: Scene) -> str | None:
     scene cannot hold are left out; None if nothing is left.  An unreadable card gives
     None as well: loading the model will refuse it.
     """
-    document = read_json(model / MODEL_FILE) or {}
-    card = document.get("card")
+    card = (read_json(model / MODEL_FILE) or {}).get("card")
     stated = card.get("nodata") if isinstance(card, dict) else None
     if not isinstance(stated, str | int | float | list):
         return None
@@ -506,10 +428,10 @@ def nodata_from_card(model: Path, scene: Scene) -> str | None:
         values = parse_nodata(stated)
     except SceneError:
         return None
+    dtype = scene.cube.dtype
     usable = [
         value if isinstance(value, str) else f"{value:.17g}"
         for value in values
-        if value == ALL_ZERO
-        or (isinstance(value, float) and fits_dtype(value, scene.cube.dtype))
+        if value == ALL_ZERO or (isinstance(value, float) and fits_dtype(value, dtype))
     ]
     return ",".join(usable) or None

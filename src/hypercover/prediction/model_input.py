@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +136,13 @@ def working_memory(memory: int | None) -> int | None:
     """
     if memory is None:
         return None
-    held = resident_bytes() + _LIBRARIES
-    if held >= memory:
+    used = resident_bytes() + _LIBRARIES
+    if used >= memory:
         raise CallError(
-            f"The program alone takes {held / 2**20:,.0f} MiB, and the limit is "
+            f"The program alone takes {used / 2**20:,.0f} MiB, and the limit is "
             f"{memory / 2**20:,.0f} MiB of memory; allow more."
         )
-    return memory - held
+    return memory - used
 
 
 def describe_training_image(scene: Scene, *, ranges: bool = True) -> dict[str, Any]:
@@ -151,15 +152,15 @@ def describe_training_image(scene: Scene, *, ranges: bool = True) -> dict[str, A
     band; and, with ``ranges``, the 1, 50 and 99 % quantiles of each band at labelled
     pixels.
     """
-    meaning, names = ScaleOffset.of(scene), scene.band_names
+    stated, names = ScaleOffset.of(scene), scene.band_names
     return {
         **scene.origin,
         "bands": scene.bands.tolist(),
         "wavelengths": _listed(scene.wavelengths),
         "fwhm": _listed(scene.fwhm),
         "band_names": None if names is None else list(names),
-        "scale": None if meaning is None else list(meaning.scale),
-        "offset": None if meaning is None else list(meaning.offset),
+        "scale": None if stated is None else list(stated.scale),
+        "offset": None if stated is None else list(stated.offset),
         "value_ranges": _labelled_ranges(scene) if ranges else None,
     }
 
@@ -168,7 +169,7 @@ def _listed(values: Floats | None) -> list[float | None] | None:
     """Return a number per band, None if unknown, as JSON has no NaN."""
     if values is None:
         return None
-    return [float(one) if np.isfinite(one) else None for one in values]
+    return [value if np.isfinite(value) else None for value in values.tolist()]
 
 
 def _labelled_ranges(scene: Scene) -> list[list[float]] | None:
@@ -206,17 +207,17 @@ def convert_to_model_scale(card: dict[str, Any], scene: Scene) -> Scene:
     differ.  Nothing changes where they agree or one of them is unknown (see
     `check_values`).
     """
-    own, given = _scale_of_card(card), ScaleOffset.of(scene)
-    change = None if own is None or given is None else given.towards(own)
-    return scene if own is None or change is None else rescale(scene, *change, own)
+    model, stated = _scale_of_card(card), ScaleOffset.of(scene)
+    change = None if model is None or stated is None else stated.towards(model)
+    return scene if model is None or change is None else rescale(scene, *change, model)
 
 
 def _scale_of_card(card: dict[str, Any]) -> ScaleOffset | None:
     return ScaleOffset.checked(card.get("scale"), card.get("offset"), len(card["bands"]))
 
 
-def check_values(card: dict[str, Any], image: Scene, converted: Scene) -> list[str]:
-    """Check that the values of an image fit a model.
+def check_values(card: dict[str, Any], image: Scene, converted: Scene) -> None:
+    """Check that the values of an image fit a model, and log how they may not.
 
     Parameters
     ----------
@@ -224,50 +225,50 @@ def check_values(card: dict[str, Any], image: Scene, converted: Scene) -> list[s
     image : as it was given
     converted : with the model's bands and in its scale
 
-    Returns
-    -------
-    list of str
-        Warnings; empty if model and image state the same and their ranges overlap.
-
     Raises
     ------
     ModelError
         If the values are so much larger or smaller than those of the training pixels
         that different land cover cannot explain it.
     """
-    own, given = _scale_of_card(card), ScaleOffset.of(select_model_bands(card, image))
-    name, warnings = image.name, []
-    if own is not None and given is not None and given.towards(own) is not None:
+    model, stated = (
+        _scale_of_card(card),
+        ScaleOffset.of(select_model_bands(card, image)),
+    )
+    name, trained = image.name, "the model was trained on"
+    matched, waves = image.wavelengths is not None, bool(card.get("wavelengths"))
+    as_they_are = "states none: its values are taken as they are."
+    warnings = []
+    if model is not None and stated is not None and stated.towards(model) is not None:
         warnings.append(
-            f"{name} states {given}, the model was trained on {own}: the values of "
-            f"{name} are converted to the model's."
+            f"{name} states {stated}, {trained} {model}: the values of {name} are converted to "
+            "the model's."
         )
-    if own is not None and given is None:
+    if model is not None and stated is None:
         warnings.append(
-            f"The model was trained on an image that states {own}, and {name} states "
-            "none: its values are taken as they are."
+            f"The model was trained on an image that states {model}, and {name} {as_they_are}"
         )
-    if own is None and given is not None and "scale" in card:
+    if model is None and stated is not None and "scale" in card:
         warnings.append(
-            f"{name} states {given}, and the model was trained on an image that states "
-            "none: its values are taken as they are."
+            f"{name} states {stated}, and {trained} an image that {as_they_are}"
         )
-    if image.wavelengths is None and card.get("wavelengths"):
+    if waves and not matched:
         warnings.append(
             f"{name} has no wavelengths; its bands were matched to those of the model by "
             "number."
         )
-    if image.wavelengths is not None and not card.get("wavelengths"):
+    if matched and not waves:
         warnings.append(
             f"The model was trained on an image without wavelengths; the bands of {name} "
             "were matched by number and must be the same in the same order."
         )
     expected = _ranges_of_card(card)
     actual = None if expected is None else _sampled_ranges(converted)
-    if expected is None or actual is None:
-        return warnings
-    remedy = _REMEDY_SCALE if own is not None and given is None else _REMEDY_VALUES
-    return warnings + _compare_ranges(expected, np.array(actual), converted, remedy)
+    if expected is not None and actual is not None:
+        remedy = _REMEDY_SCALE if model is not None and stated is None else _REMEDY_VALUES
+        warnings += _compare_ranges(expected, np.array(actual), converted, remedy)
+    for warning in warnings:
+        _log.warning(warning)
 
 
 _REMEDY_SCALE = (
@@ -292,26 +293,21 @@ def _ranges_of_card(card: dict[str, Any]) -> Floats | None:
 
 def _sampled_ranges(scene: Scene) -> list[list[float]] | None:
     """Return low, median and high value of each band in patches spread over a scene."""
+    starts = (
+        sorted({round(max(0, size - _PATCH) * at / (_PLACES - 1)) for at in range(_PLACES)})
+        for size in scene.shape
+    )
     spectra = []
-    tops, lefts = (_patch_starts(size) for size in scene.shape)
-    for top in tops:
-        for left in lefts:
-            patch = slice(top, top + _PATCH), slice(left, left + _PATCH)
-            values, valid = scene.read_valid(*patch)
-            spectra.append(values[:, valid])
+    for top, left in product(*starts):
+        values, valid = scene.read_valid(
+            slice(top, top + _PATCH), slice(left, left + _PATCH)
+        )
+        spectra.append(values[:, valid])
     return _quantiles(np.concatenate(spectra, axis=1))
 
 
-def _patch_starts(size: int) -> list[int]:
-    last = max(0, size - _PATCH)
-    return sorted({round(last * at / (_PLACES - 1)) for at in range(_PLACES)})
-
-
 def _compare_ranges(
-    expected: Floats,
-    actual: Floats,
-    scene: Scene,
-    remedy: str,
+    expected: Floats, actual: Floats, scene: Scene, remedy: str
 ) -> list[str]:
     """Warn of values outside a model's ranges, and refuse those of another scale."""
     apart = (actual[:, 2] < expected[:, 0]) | (actual[:, 0] > expected[:, 2])

@@ -9,37 +9,27 @@ edge of the scene, as :class:`~hypercover.windows.windows.Windows` does in train
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from rasterio.errors import RasterioError
 
 from hypercover.errors import ModelError, SceneError, counted
+from hypercover.evaluation.calibration import tempered
 from hypercover.memory import available_bytes
-from hypercover.prediction.layers import (
-    check_layers,
-    empty_layers,
-    has_confidence,
-    has_scores,
-    predict_piece,
-)
 from hypercover.scene.grid import with_coordinates, with_grid
 from hypercover.scene.io.gdal import gdal_env
-from hypercover.scene.io.geotiff import MAP_BLOCK
+from hypercover.scene.io.geotiff import MAP_BLOCK, code_type
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
 from hypercover.scene.tile_store import TileStore
 from hypercover.scene.tiling import Tile, tiles
 from hypercover.types import Array, Arrays, Codes, Ints, Mask, Progress, Singles
-
-if TYPE_CHECKING:
-    from hypercover.prediction.map_view import ClassRanking
-
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +42,138 @@ _PIECE_SIDES = (MAP_BLOCK, 128, 64, 32, 16, 8)
 _SLOW_SIDE = 64
 """Side of a saved tile in pixels if the classifier is slow, so that less is lost."""
 
-_GDAL_CACHE = 2**26
+GDAL_CACHE = 2**26
 """Bytes that GDAL may use to cache blocks of the image and of unfinished maps."""
+
+
+_CALIBRATED = ("probabilities", "entropy")
+_SCALED = ("confidence", *_CALIBRATED, "scores")
+_PER_CLASS = ("probabilities", "scores")
+
+
+def _empty_layers(names: Iterable[str], codes: Ints, shape: tuple[int, int]) -> Arrays:
+    """Return layers (y, x) without data."""
+    return {
+        name: np.zeros(shape, code_type(codes))
+        if name == "labels"
+        else np.full(
+            (len(codes), *shape) if name in _PER_CLASS else shape, np.nan, np.float32
+        )
+        for name in names
+    }
+
+
+def has_confidence(classifier: Any) -> bool:
+    """Tell whether a classifier gives a confidence."""
+    names = ("predict_dense", "confidence", "predict_proba")
+    return any(hasattr(classifier, name) for name in names)
+
+
+def has_scores(classifier: Any) -> bool:
+    """Tell whether a classifier scores every class, by probabilities or otherwise."""
+    return any(hasattr(classifier, name) for name in ("predict_dense", "predict_proba"))
+
+
+def has_probabilities(classifier: Any) -> bool:
+    """Tell whether a classifier's scores are probabilities.
+
+    Those of an SVM without ``probability=True`` are not: they only rank pixels.
+    """
+    return hasattr(classifier, "predict_dense") or (
+        hasattr(classifier, "predict_proba") and getattr(classifier, "probability", True)
+    )
+
+
+def _check_probabilities(
+    classifier: Any, layers: Iterable[str], temperature: float | None
+) -> None:
+    """Check that the classifier gives the probabilities that layers or temperature need.
+
+    Those of an SVM are not calibrated, unless they are scaled by a temperature: a score of
+    0.9 does not mean right nine times in ten.
+    """
+    calibrated = [layer for layer in layers if layer in _CALIBRATED]
+    scaled = temperature is not None and has_scores(classifier)
+    if calibrated and not (scaled or has_probabilities(classifier)):
+        raise ModelError(
+            f"A map of {calibrated[0]} needs calibrated probabilities, which the model does not "
+            "give; train it again in a run, which calibrates it, or with probability: true, "
+            "or leave that map out."
+        )
+    if temperature is not None and not (0 < temperature < math.inf):
+        raise ModelError(
+            f"A temperature is a number above 0, got {temperature!r}; leave it out to take "
+            "the model's probabilities as they are."
+        )
+    if temperature is not None and not scaled:
+        raise ModelError(
+            f"The temperature {temperature:g} scales probabilities, and the model gives no "
+            "probabilities; leave the temperature out."
+        )
+
+
+def entropy(probabilities: Array) -> Singles:
+    """Return the entropy of probabilities (class, …), divided by its maximum.
+
+    The natural logarithm of the number of classes is the maximum: 0 means that one
+    class is certain, 1 that all classes are equally probable.
+
+    Examples
+    --------
+    >>> result = entropy(np.array([[1.0, 0.5, 0.75], [0.0, 0.5, 0.25]]))
+    >>> [f"{share:.3f}" for share in abs(result)]
+    ['0.000', '1.000', '0.811']
+    """
+    shares = np.asarray(probabilities, dtype=np.float64)
+    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    spread = (shares * logarithms).sum(axis=0) / -np.log(max(2, len(shares)))
+    return np.asarray(np.clip(spread, 0, 1), dtype=np.float32)
+
+
+def _predict_dense(classifier: Any, values: Array, valid: Mask, memory: int) -> Arrays:
+    """Return the layers (…, pixel) of a classifier that sees windows."""
+    shares = np.asarray(classifier.predict_dense(values, memory=memory))[:, valid]
+    labels = np.asarray(classifier.classes_)[shares.argmax(axis=0)]
+    layers = {"labels": labels, "confidence": shares.max(axis=0)}
+    return layers | dict.fromkeys(_PER_CLASS, shares)
+
+
+def predict_spectra(classifier: Any, spectra: Array, names: set[str]) -> Arrays:
+    """Return the layers (…, pixel) of a classifier of spectra (pixel, band).
+
+    The label is the classifier's own prediction and the confidence that of the
+    label: the largest probability of some classifiers is of another class.
+    """
+    spectra = np.ascontiguousarray(spectra)
+    result = {"labels": np.asarray(classifier.predict(spectra))}
+    own = hasattr(classifier, "confidence")
+    if "confidence" in names and own:
+        result["confidence"] = np.asarray(classifier.confidence(spectra))
+    scored = not names.isdisjoint((*_CALIBRATED, "scores"))
+    if scored or ("confidence" in names and not own):
+        shares = np.asarray(classifier.predict_proba(spectra)).T
+        result["probabilities"] = result["scores"] = shares
+        if not own:
+            result["confidence"] = _of_labels(shares, result["labels"], classifier.classes_)
+    return result
+
+
+def scale_probabilities(layers: Arrays, classes: Array, temperature: float) -> Arrays:
+    """Return the layers (…, pixel) with probabilities and confidence scaled by a temperature.
+
+    The labels stay, even where rounding makes two classes equally probable.
+    """
+    shares = tempered(layers["probabilities"], temperature, axis=0)
+    confidence = _of_labels(shares, layers["labels"], classes)
+    return layers | {"probabilities": shares, "scores": shares, "confidence": confidence}
+
+
+def _of_labels(shares: Array, labels: Array, classes: Array) -> Array:
+    """Return the probability (pixel,) of each pixel's label."""
+    # Classes need not be sorted: LIBSVM keeps them in the order of its file.
+    order = np.argsort(classes)
+    rows = order[np.searchsorted(classes, labels, sorter=order)]
+    return np.asarray(shares[rows, np.arange(len(rows))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +183,7 @@ class TilePredictor:
     classifier: Any
     scene: Scene
     layers: tuple[str, ...]
+    """Names of the layers to predict, the labels first."""
     codes: Ints
     """Class code of each class of the classifier."""
     margin: int
@@ -82,13 +203,11 @@ class TilePredictor:
     ) -> "TilePredictor":
         """Check classifier, scene and layers; parameters as of :func:`predict_scene`."""
         margin, codes = _margin(classifier, scene), _class_codes(classifier)
-        check_layers(classifier, layers, temperature)
-        _check_temperature(classifier, temperature)
+        _check_probabilities(classifier, layers, temperature)
         names = dict.fromkeys(("labels", *layers))
         if not has_confidence(classifier):
             names.pop("confidence", None)
-        note = getattr(classifier, "dense_note", None)
-        if note is not None:
+        if (note := getattr(classifier, "dense_note", None)) is not None:
             _log.warning(note)
         limit = min(_MEMORY, available_bytes() // 2) if memory is None else memory
         return cls(classifier, scene, tuple(names), codes, margin, limit, temperature)
@@ -115,7 +234,7 @@ class TilePredictor:
 
     def gdal_cache(self) -> AbstractContextManager[Any]:
         """Limit GDAL's cache to a share of the memory."""
-        return gdal_env(GDAL_CACHEMAX=min(_GDAL_CACHE, max(2**20, self.memory // 8)))
+        return gdal_env(GDAL_CACHEMAX=min(GDAL_CACHE, max(2**20, self.memory // 8)))
 
     @property
     def _side(self) -> int:
@@ -132,21 +251,37 @@ class TilePredictor:
 
     def empty_layers(self, shape: tuple[int, int]) -> Arrays:
         """Return all layers of (rows, columns), without data."""
-        return empty_layers(self.layers, self.codes, shape)
+        return _empty_layers(self.layers, self.codes, shape)
 
     def predict_tile(self, tile: Tile) -> Arrays:
         """Predict a tile, in pieces that fit the memory."""
         layers = self.empty_layers(tile.shape)
-        side, left = self._piece_size()
+        side, memory = self._piece_size()
         for piece in tile.cut(side):
             values, valid = _read_with_margin(self.scene, piece, self.margin)
             check_size(largest_of(values, valid), self.scene.name)
             values = blank_invalid(values, valid)
-            inner = tuple(slice(self.margin, size - self.margin) for size in valid.shape)
-            rows, cols = piece.within(tile)
-            part = {layer: array[..., rows, cols] for layer, array in layers.items()}
-            known = valid[inner]
-            predict_piece(part, self.classifier, values, known, left, self.temperature)
+            valid = valid[*(slice(self.margin, size - self.margin) for size in valid.shape)]
+            if valid.any():
+                predicted = self._predict_piece(values, valid, memory)
+                rows, cols = piece.within(tile)
+                for name, layer in layers.items():
+                    layer[..., rows, cols][..., valid] = predicted[name]
+        return layers
+
+    def _predict_piece(self, values: Array, valid: Mask, memory: int) -> Arrays:
+        """Predict the valid pixels (row, col) of values (band, row + 2 · margin, col + …)."""
+        names = set(self.layers)
+        if self.temperature is not None and not names.isdisjoint(_SCALED):
+            names.add("probabilities")
+        if hasattr(self.classifier, "predict_dense"):
+            layers = _predict_dense(self.classifier, values, valid, memory)
+        else:
+            layers = predict_spectra(self.classifier, values[:, valid].T, names)
+        if self.temperature is not None and "probabilities" in layers:
+            layers = scale_probabilities(layers, self.classifier.classes_, self.temperature)
+        if "entropy" in names:
+            layers["entropy"] = entropy(layers["probabilities"])
         return layers
 
     def iter_tiles(
@@ -177,11 +312,9 @@ class TilePredictor:
         every = self.tiles()
         chosen = range(len(every)) if numbers is None else list(numbers)
         missing = [at for at in chosen if self._load(store, at, every[at]) is None]
-        saved = len(chosen) - len(missing)
+        saved, count = len(chosen) - len(missing), counted(len(chosen), "tile")
         if saved and numbers is None and missing:
-            _log.warning(
-                "Resuming: %s of %s already done.", saved, counted(len(chosen), "tile")
-            )
+            _log.warning("Resuming: %s of %s already done.", saved, count)
         done, total = 0, sum(every[number].pixels for number in missing)
         with self.gdal_cache():
             for number in missing:
@@ -233,21 +366,6 @@ def _read_with_margin(scene: Scene, tile: Tile, margin: int) -> tuple[Array, Mas
     return padded, np.pad(valid, padding, mode="edge")
 
 
-def _check_temperature(classifier: Any, temperature: float | None) -> None:
-    if temperature is None:
-        return
-    if not (0 < temperature < math.inf):
-        raise ModelError(
-            f"A temperature is a number above 0, got {temperature!r}; leave it out to take "
-            "the model's probabilities as they are."
-        )
-    if not has_scores(classifier):
-        raise ModelError(
-            f"The temperature {temperature:g} scales probabilities, and the model gives no "
-            "probabilities; leave the temperature out."
-        )
-
-
 def _class_codes(classifier: Any) -> Ints:
     """Return the classifier's class codes after checking that a map can hold them."""
     classes = np.asarray(classifier.classes_)
@@ -285,7 +403,7 @@ class Prediction:
 
     labels: Codes
     """Class codes (y, x); 0 = no data."""
-    confidence: Singles | None
+    confidence: Singles | None = None
     """Confidence (y, x) from 0 to 1, NaN = no data; None if the classifier gives none."""
     probabilities: Singles | None = None
     """Probability (class, y, x) of each class of the model."""
@@ -347,9 +465,17 @@ def predict_scene(
 
     Examples
     --------
-    >>> result = predict_scene(svm, scene)  # doctest: +SKIP
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from hypercover.scene.simulation.settings import SimulationSettings
+    >>> from hypercover.scene.simulation.simulate import simulated_scene
+    >>> scene = simulated_scene(SimulationSettings(rows=32, cols=32, bands=8, classes=3))
+    >>> labelled = scene.usable_labels > 0
+    >>> spectra = scene.cube.values[:, labelled].T
+    >>> classifier = GaussianNB().fit(spectra, scene.usable_labels[labelled])
+    >>> result = predict_scene(classifier, scene)
+    >>> list(result), result.labels.shape, result.labels.attrs["nodata"]
+    (['labels', 'confidence'], (32, 32), 0)
     >>> result.labels.plot()  # doctest: +SKIP
-    >>> write_class_map("map.tif", result)  # doctest: +SKIP
     """
     prediction = predict_layers(
         classifier,
@@ -359,24 +485,16 @@ def predict_scene(
         temperature=temperature,
         progress=progress,
     )
-    codes = _class_codes(classifier)
-    return _as_dataset(prediction, scene, codes, (legend or scene.legend).covering(codes))
-
-
-def _as_dataset(
-    prediction: Prediction, scene: Scene, codes: Ints, legend: Legend
-) -> xr.Dataset:
-    """Put the layers of a scene on its grid, with the legend as attributes."""
-    dims = ("y", "x")
-    labels = with_coordinates(
-        with_grid(xr.DataArray(prediction.labels, dims=dims), scene.grid)
-    )
+    codes, dims = _class_codes(classifier), ("y", "x")
+    legend = (legend or scene.legend).covering(codes)
+    labels = xr.DataArray(prediction.labels, dims=dims)
+    labels = with_coordinates(with_grid(labels, scene.grid))
     labels.attrs |= {
         "nodata": 0,
         "flag_values": list(legend.codes),
         "flag_meanings": " ".join("_".join(name.split()) for name in legend.names),
         "class_names": list(legend.names),
-        "class_colors": [land.color for land in legend],
+        "class_colors": [row.color for row in legend],
     }
     result = xr.Dataset({"labels": labels}, attrs={"title": scene.name})
     # As numbers: netCDF has no truth values.
@@ -397,32 +515,27 @@ def predict_layers(
     scene: Scene,
     *,
     layers: Sequence[str] = ("labels", "confidence"),
-    ranking: "ClassRanking | None" = None,
+    on_scores: Callable[[Tile, Array], None] | None = None,
     memory: int | None = None,
     temperature: float | None = None,
     progress: Progress | None = None,
 ) -> Prediction:
     """Predict a scene into plain arrays; parameters as of :func:`predict_scene`.
 
-    A ``ranking`` collects the highest classes of the pixels it has room for, if
-    the classifier scores every class.
+    ``on_scores`` is called with each tile and its scores (class, row, col), if the
+    classifier scores every class: those of a large scene would not fit in memory.
     """
-    scores = ("scores",) if ranking is not None and has_scores(classifier) else ()
+    scores = ("scores",) if on_scores is not None and has_scores(classifier) else ()
     predictor = TilePredictor.of(classifier, scene, (*layers, *scores), memory, temperature)
     names = [layer for layer in predictor.layers if layer not in scores]
-    whole = empty_layers(names, predictor.codes, scene.shape)
+    whole = _empty_layers(names, predictor.codes, scene.shape)
     with predictor.gdal_cache():
         for tile, tile_layers in predictor.iter_tiles(progress):
-            if ranking is not None and scores:
-                ranking.add(tile, tile_layers.pop("scores"), predictor.codes)
+            if on_scores is not None and scores:
+                on_scores(tile, tile_layers.pop("scores"))
             for layer, array in tile_layers.items():
                 whole[layer][..., tile.rows, tile.cols] = array
-    return Prediction(
-        whole["labels"],
-        whole.get("confidence"),
-        whole.get("probabilities"),
-        whole.get("entropy"),
-    )
+    return Prediction(**whole)
 
 
 def predict_pixels(

@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from json import dumps
 from pathlib import Path
@@ -18,7 +19,6 @@ from hypercover.jobs.plan import Arguments, Plan, Registry, Task
 from hypercover.jobs.record import read_json
 from hypercover.jobs.runner import Event, run_plan
 from hypercover.scene.inputs import input_identity
-from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.selection import select_bands
@@ -27,8 +27,6 @@ from hypercover.types import Progress
 _JOB = "job.json"
 _TILES_PER_TASK = 4
 """More would lose more work when a process ends."""
-_GDAL_CACHE = 2**26
-"""Bytes of an image's blocks that GDAL may cache in a process."""
 _STEPS = 1000
 
 
@@ -46,13 +44,8 @@ class SceneSource:
 
     def open(self) -> Scene:
         """Open the scene; only metadata is read."""
-        scene = open_scene(
-            self.image,
-            labels=False,
-            variable=self.variable,
-            axes=self.axes,
-            nodata=self.nodata,
-        )
+        options = {"variable": self.variable, "axes": self.axes, "nodata": self.nodata}
+        scene = open_scene(self.image, labels=False, **options)
         if self.keep_bands or self.drop_bands:
             scene = select_bands(scene, keep=self.keep_bands, drop=self.drop_bands)
         return scene
@@ -120,20 +113,16 @@ class WorkFolder:
         executor: Executor,
         registry: Registry,
         progress: Progress | None = None,
-    ) -> dict[str, Any]:
-        """Run the tasks and return their results; an interrupted run resumes."""
+    ) -> None:
+        """Run the tasks; an interrupted run resumes."""
 
-        def watch(event: Event) -> None:
+        def notify(event: Event) -> None:
             if progress is not None:
                 progress(int(_STEPS * event.done), _STEPS)
 
-        return run_plan(
-            Plan(tuple(tasks), registry),
-            make_folder(self.path),
-            executor,
-            prepare=lambda: write_json(self.path / _JOB, dict(job)),
-            progress=watch,
-        )
+        plan, folder = Plan(tuple(tasks), registry), make_folder(self.path)
+        write_job = partial(write_json, self.path / _JOB, dict(job))
+        run_plan(plan, folder, executor, prepare=write_job, progress=notify)
 
     def job(self) -> dict[str, Any]:
         """Read the settings that all tasks share.
@@ -171,7 +160,7 @@ def plan_key(settings: Mapping[str, Any]) -> str:
     return sha256(dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def tile_tasks(kind: str, count: int, key: str, needs: tuple[str, ...] = ()) -> list[Task]:
+def make_tasks(kind: str, count: int, key: str, needs: tuple[str, ...] = ()) -> list[Task]:
     """Return the tasks that make a number of tiles, a few tiles each."""
     return [
         Task(
@@ -184,8 +173,3 @@ def tile_tasks(kind: str, count: int, key: str, needs: tuple[str, ...] = ()) -> 
         )
         for first in range(0, count, _TILES_PER_TASK)
     ]
-
-
-def small_gdal_cache() -> AbstractContextManager[Any]:
-    """Limit what GDAL caches of an image."""
-    return gdal_env(GDAL_CACHEMAX=_GDAL_CACHE)

@@ -1,7 +1,7 @@
 """Facts of a run as sentences: splits, leakage, maps and trainings."""
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from hypercover.errors import counted
@@ -23,9 +23,8 @@ def describe_leakage(leakage: LeakageMetrics, neighbours: float | None = None) -
     ``neighbours`` is the share of test pixels that touch a training pixel: all
     that can be said of a model that looks at single pixels.
     """
-    words = _describe_windows(leakage, neighbours)
     carried = leakage.features.sentence if leakage.features else ""
-    return f"{words} {carried}".rstrip()
+    return f"{_describe_windows(leakage, neighbours)} {carried}".rstrip()
 
 
 def _describe_windows(leakage: LeakageMetrics, neighbours: float | None) -> str:
@@ -37,7 +36,7 @@ def _describe_windows(leakage: LeakageMetrics, neighbours: float | None) -> str:
         alone = f"It looks at {of}single pixels: no window is shared"
         if neighbours is None:
             return f"{alone}."
-        joint = "and" if not neighbours else "but"
+        joint = "but" if neighbours else "and"
         return f"{alone}, {joint} {describe_share(neighbours)} test pixels touch a training pixel."
     side = f"{leakage.window} × {leakage.window}"
     if not leakage.centre_in_window and not leakage.window_overlap:
@@ -64,13 +63,9 @@ def describe_split(split: SplitMetrics) -> str:
     settings = split.settings
     train, guard = _amount(settings.get("train")), settings.get("guard")
     if split.kind in _TAKEN_OVER:
-        made = str(settings.get("kind", "given"))
-        known = made not in (*_TAKEN_OVER, "given", "none")
-        how = (
-            describe_split(SplitMetrics(kind=made, settings=settings))
-            if known
-            else "a split"
-        )
+        original, how = str(settings.get("kind", "given")), "a split"
+        if original not in (*_TAKEN_OVER, "given", "none"):
+            how = describe_split(SplitMetrics(kind=original, settings=settings))
         return f"{_TAKEN_OVER[split.kind]}: {how}"
     if split.kind == "random":
         return f"random pixels, {train} of each class train" if train else "random pixels"
@@ -144,18 +139,19 @@ def describe_spread(drawn: Mapping[str, tuple[int, int]]) -> str:
     >>> describe_spread({"kfold": (8, 4)})
     '± is one standard deviation, over the 8 folds of 2 seeds under kfold.'
     """
-    named: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for name, (draws, folds) in drawn.items():
         seeds = draws // max(folds, 1)
-        over = (
-            f"over the {draws} folds of {seeds} seeds"
-            if folds > 1
-            else f"over {seeds} seeds"
-        )
-        over = f"over {draws} folds" if folds > 1 and seeds < 2 else over
+        over = f"over {seeds} seeds"
+        if folds > 1:
+            over = (
+                f"over {draws} folds"
+                if seeds < 2
+                else f"over the {draws} folds of {seeds} seeds"
+            )
         if draws > 1:
-            named.setdefault(over, []).append(name)
-    parts = [f"{over} under {', '.join(names)}" for over, names in named.items()]
+            names.setdefault(over, []).append(name)
+    parts = [f"{over} under {', '.join(each)}" for over, each in names.items()]
     return f"± is one standard deviation, {', '.join(parts)}." if parts else ""
 
 
@@ -170,8 +166,8 @@ def describe_draws(model: ModelMetrics) -> str:
     '3 folds together, mean of 2 seeds'
     """
     seeds = len(model.repeats) // max(model.folds, 1)
-    said = [f"{model.folds} folds together"] if model.folds > 1 else []
-    return ", ".join(said + ([f"mean of {seeds} seeds"] if seeds > 1 else []))
+    folds = f"{model.folds} folds together" if model.folds > 1 else ""
+    return ", ".join(filter(None, [folds, f"mean of {seeds} seeds" if seeds > 1 else ""]))
 
 
 def crs_name(crs: str | None) -> str:
@@ -191,11 +187,10 @@ def crs_name(crs: str | None) -> str:
 
 
 def _amount(train: Any) -> str:
-    if isinstance(train, bool) or not isinstance(train, int | float):
+    number = isinstance(train, int | float) and not isinstance(train, bool)
+    if not number or not 0 < train < _MOST_PIXELS:
         return ""
-    if not 0 < train < _MOST_PIXELS:
-        return ""
-    return f"{format_percent(train, 0)} %" if 0 < train < 1 else f"{train:g} pixels"
+    return f"{format_percent(train, 0)} %" if train < 1 else f"{train:g} pixels"
 
 
 def describe_map_training(facts: MapTraining) -> str:
@@ -208,19 +203,17 @@ def describe_map_training(facts: MapTraining) -> str:
     >>> describe_map_training(MapTraining.model_validate({"from": "split", "pixels": 132}))
     'Maps are made by the models that were tested, trained on 132 training pixels (map_from: split).'
     """
-    if facts.source == "all" and not facts.again:
+    if facts.source != "all":
         return (
-            f"Maps are made by models trained on all {facts.pixels:,} labelled pixels; none is "
-            "left to test them by."
+            "Maps are made by the models that were tested, trained on "
+            f"{facts.pixels:,} training pixels (map_from: split)."
         )
-    if facts.source == "all":
-        return (
-            f"Maps are made by models trained again on all {facts.pixels:,} labelled pixels; "
-            "accuracies are those of models trained on the training pixels alone."
-        )
+    pixels = f"all {facts.pixels:,} labelled pixels"
+    if not facts.again:
+        return f"Maps are made by models trained on {pixels}; none is left to test them by."
     return (
-        "Maps are made by the models that were tested, trained on "
-        f"{facts.pixels:,} training pixels (map_from: split)."
+        f"Maps are made by models trained again on {pixels}; accuracies are those of models "
+        "trained on the training pixels alone."
     )
 
 
@@ -253,3 +246,58 @@ def describe_training(training: TrainingMetrics) -> str:
         parts.append(f"{training.processes} processes")
     parts += [counted(training.epochs, "epoch"), f"{training.samples:,} samples seen"]
     return ", ".join(parts)
+
+
+COMPOSITES = {
+    "true": "true colour",
+    "infrared": "false colour, near infrared",
+    "shortwave": "false colour, short-wave infrared",
+    "spread": "false colour",
+    "grey": "one band in grey",
+}
+"""Names of the colour composites by the keys that they are kept under."""
+
+
+def composite_title(key: str, bands: Iterable[float], in_nm: bool) -> str:
+    """Name a colour composite and its bands.
+
+    Examples
+    --------
+    >>> composite_title("true", [655.2, 560.0, 450.0], True)
+    'true colour (655, 560, 450 nm)'
+    >>> composite_title("grey", [1.0, 1.0, 1.0], False)
+    'one band in grey (band 1)'
+    """
+    names = [f"{float(band):.0f}" for band in bands]
+    listed, word = (names[0], "band") if key == "grey" else (", ".join(names), "bands")
+    shown = f"{listed} nm" if in_nm else f"{word} {listed}"
+    return f"{COMPOSITES.get(key, 'picture')} ({shown})"
+
+
+def ordinal(number: int) -> str:
+    """Return a number as its place in a row.
+
+    Examples
+    --------
+    >>> [ordinal(number) for number in (2, 3, 4, 11, 12, 21)]
+    ['2nd', '3rd', '4th', '11th', '12th', '21st']
+    """
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def describe_subsampling(shape: tuple[int, int], step: int, spectra_step: int) -> str:
+    """Say which pixels of a scene are shown, and which have a spectrum; nothing if all.
+
+    Examples
+    --------
+    >>> describe_subsampling((145, 145), 1, 1)
+    ''
+    >>> describe_subsampling((1417, 617), 2, 8)
+    'The scene has 1,417 × 617 pixels; every 2nd pixel of every 2nd row is shown. Spectra are kept of every 8th pixel of every 8th row.'
+    """
+    each, kept = ordinal(step), ordinal(spectra_step)
+    size = f"The scene has {shape[0]:,} × {shape[1]:,} pixels"
+    shown = f"{size}; every {each} pixel of every {each} row is shown." if step > 1 else ""
+    spectra = f"Spectra are kept of every {kept} pixel of every {kept} row."
+    return " ".join(filter(None, [shown, spectra if spectra_step > 1 else ""]))

@@ -1,13 +1,16 @@
 """A finished run, read from its folder for the report."""
 
+import base64
 import io
 import json
+import logging
 import math
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypercover.evaluation.run_metrics import (
     ModelMetrics,
@@ -16,8 +19,9 @@ from hypercover.evaluation.run_metrics import (
     SplitResults,
 )
 from hypercover.evaluation.search_metrics import SearchMetrics, read_search
+from hypercover.figures.accuracy_curves import draw_training
+from hypercover.figures.canvas import PLACE_KEY
 from hypercover.report.descriptions import crs_name, describe_spread, main_split_name
-from hypercover.report.embedded_images import EmbeddedImage, embed_png, read_image
 from hypercover.report.viewer_data import ViewerData, read_viewer_data
 from hypercover.splits.split import PART_COLORS, PARTS
 
@@ -29,6 +33,100 @@ _OF_RUN = ("gap", "curve", "spectra")
 _OF_MODEL = ("training", "classes", "confused", "reliability", "abstention")
 _OF_LAND = ("map", "confidence", "check")
 """Pictures of the land: the page draws them itself where the run kept a view."""
+_SIGNATURE, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_BIGGEST = 32 * 2**20
+"""Bytes of the largest figure that the page takes in."""
+
+_log = logging.getLogger(__name__)
+
+
+class ImageExtent(NamedTuple):
+    """Where the image of the land lies in its figure, as shares of the figure."""
+
+    left: float
+    """From the left edge."""
+    top: float
+    """From the upper edge."""
+    width: float
+    """Share of the width."""
+    height: float
+    """Share of the height."""
+
+
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """A figure inside a page."""
+
+    key: str
+    """Its name in the run folder, without ``.png``."""
+    uri: str
+    """The PNG file as a ``data:`` address."""
+    width: int
+    """Pixels across."""
+    height: int
+    """Pixels down."""
+    place: ImageExtent | None = None
+    """Where the land lies in it, if the file says so."""
+
+    @property
+    def aspect(self) -> float:
+        """Width over height of the land, or of the whole picture."""
+        part = self.place or ImageExtent(0, 0, 1, 1)
+        return self.width * part.width / (self.height * part.height)
+
+
+def read_image(figures: Path, key: str) -> EmbeddedImage | None:
+    """Read a figure of a run; None if there is none that can be shown.
+
+    The key may come from a file: it must be a plain name in the folder.
+    """
+    path = figures / f"{key}.png"
+    if path.name != f"{key}.png" or not path.is_file():
+        return None
+    if path.stat().st_size > _BIGGEST:
+        _log.warning("%s is too large for the report and is left out", path)
+        return None
+    image = embed_png(key, path.read_bytes())
+    if image is None:
+        _log.warning("%s is damaged or not a PNG file and is left out of the report", path)
+    return image
+
+
+def embed_png(key: str, content: bytes) -> EmbeddedImage | None:
+    """Embed the bytes of a PNG file; None if they are none, or cut short."""
+    if not content.startswith(_SIGNATURE) or not content.rstrip().endswith(_PNG_END):
+        return None
+    width = height = 0
+    place = None
+    for kind, body in _chunks(content):
+        if kind == b"IHDR" and len(body) >= 8:
+            width, height = struct.unpack(">II", body[:8])
+        elif kind == b"tEXt" and body.startswith(PLACE_KEY.encode() + b"\0"):
+            place = _place(body.partition(b"\0")[2].decode("latin-1"))
+    if not width or not height:
+        return None
+    encoded = base64.b64encode(content).decode("ascii")
+    return EmbeddedImage(key, f"data:image/png;base64,{encoded}", width, height, place)
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the chunks of a PNG file that come before its pixels."""
+    at = len(_SIGNATURE)
+    while at + 8 <= len(content):
+        size, kind = struct.unpack(">I4s", content[at : at + 8])
+        if kind in (b"IDAT", b"IEND"):
+            return
+        yield kind, content[at + 8 : at + 8 + size]
+        at += 12 + size
+
+
+def _place(text: str) -> ImageExtent | None:
+    try:
+        place = ImageExtent(*map(float, text.split()))
+    except (TypeError, ValueError):
+        return None
+    inside = 0 < place.width <= 1 and 0 < place.height <= 1
+    return place if inside and 0 <= place.left < 1 and 0 <= place.top < 1 else None
 
 
 @dataclass(frozen=True)
@@ -90,20 +188,15 @@ class FinishedRun:
     @property
     def notes(self) -> list[str]:
         """What readers, splits and the run itself found worth saying, each once."""
-        said = [*self.record.notes, *self.record.scene.notes]
+        notes = [*self.record.notes, *self.record.scene.notes]
         for name, each in self.splits.items():
-            said += [f"{name}: {note}" for note in each.split.notes]
-        return list(dict.fromkeys(said))
-
-    @property
-    def legend(self) -> list[dict[str, str]]:
-        """Colours and names of the classes."""
-        return [{"color": row.color, "text": row.name} for row in self.record.legend]
+            notes += [f"{name}: {note}" for note in each.split.notes]
+        return list(dict.fromkeys(notes))
 
     @property
     def parts(self) -> list[dict[str, str]]:
         """Colours and names of the parts of a split."""
-        return [{"color": PART_COLORS[name], "text": name} for name in PARTS[1:]]
+        return [{"color": PART_COLORS[name], "name": name} for name in PARTS[1:]]
 
     @property
     def repeats(self) -> int:
@@ -113,8 +206,10 @@ class FinishedRun:
     @property
     def seeds(self) -> int:
         """Largest number of seeds a model was run with."""
-        each = [one.model for one in self.outcomes]
-        return max((len(one.repeats) // max(one.folds, 1) for one in each), default=0)
+        models = (each.model for each in self.outcomes)
+        return max(
+            (len(model.repeats) // max(model.folds, 1) for model in models), default=0
+        )
 
     @property
     def spread(self) -> str:
@@ -134,14 +229,11 @@ class FinishedRun:
     def headline(self) -> ModelResult | None:
         """The model chosen by validation, or the only one there is."""
         names = list(self.record.models)
-        best = self.record.best if self.record.best in names else None
-        if best is None and len(names) == 1:
+        best = self.record.best
+        if best not in names and len(names) == 1:
             best = names[0]
-        return (
-            next((each for each in self.of_model(best) if each.main), None)
-            if best
-            else None
-        )
+        results = (each for each in self.outcomes if each.model_name == best and each.main)
+        return next(results, None)
 
     @cached_property
     def search(self) -> SearchMetrics | None:
@@ -180,20 +272,24 @@ class FinishedRun:
     def _plates(self) -> dict[str, EmbeddedImage]:
         keys = [*_OF_RUN]
         if self.view is None:
-            keys += ["scene", "labels", "split"]
-            keys += [f"split-{name}" for name in self.record.beside]
+            splits = (f"split-{name}" for name in self.record.beside)
+            keys += ["scene", "labels", "split", *splits]
         for model in self.record.models:
             drawn = self.view is not None and self.view.has(f"map-{model}")
-            of_model = _OF_MODEL if drawn else (*_OF_MODEL, *_OF_LAND)
-            keys += [f"{what}-{model}" for what in of_model]
-        read = ((key, read_image(self.folder / "figures", key)) for key in keys)
-        return {key: plate for key, plate in read if plate is not None}
+            figures = _OF_MODEL if drawn else (*_OF_MODEL, *_OF_LAND)
+            keys += [f"{figure}-{model}" for figure in figures]
+        images = ((key, read_image(self.folder / "figures", key)) for key in keys)
+        return {key: image for key, image in images if image is not None}
 
     def training(self, model: str) -> EmbeddedImage | None:
         """Return the training curves of a model: as drawn, or drawn now from the log."""
-        drawn = self.plate(f"training-{model}")
+        key = f"training-{model}"
         rows = [row for row in self._log_rows if row.get("model") == model]
-        return drawn or (_draw_training(model, rows) if rows else None)
+        if self.plate(key) or not rows:
+            return self.plate(key)
+        content = io.BytesIO()
+        draw_training(rows, f"{model}: training").savefig(content, format="png")
+        return embed_png(key, content.getvalue())
 
     @cached_property
     def _log_rows(self) -> list[dict[str, Any]]:
@@ -233,11 +329,3 @@ def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
-
-
-def _draw_training(model: str, rows: list[dict[str, Any]]) -> EmbeddedImage | None:
-    from hypercover.figures.accuracy_curves import draw_training
-
-    content = io.BytesIO()
-    draw_training(rows, f"{model}: training").savefig(content, format="png")
-    return embed_png(f"training-{model}", content.getvalue())

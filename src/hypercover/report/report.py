@@ -2,9 +2,10 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from inspect import getmembers, isfunction
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +16,15 @@ from hypercover.evaluation.run_metrics import read_run_metrics
 from hypercover.evaluation.search_metrics import SearchTable
 from hypercover.figures import formatting
 from hypercover.files import write_text
-from hypercover.report.descriptions import (
-    crs_name,
-    describe_draws,
-    describe_leakage,
-    describe_map_training,
-    describe_missing_classes,
-    describe_split,
-    describe_training,
-)
+from hypercover.report import descriptions
 from hypercover.report.finished_run import FinishedRun, ModelResult
 
 _PAGE = Path(__file__).parent / "page"
 _STYLES = ("report", "tables", "viewer", "print")
 _SCRIPTS = (
-    "arrays",
-    "dom",
-    "theme",
-    "tables",
-    "pictures",
-    "layers",
-    "stage",
-    "spectrum",
-    "view",
-    "legend",
-    "inspector",
-    "swipe",
-    "pointer",
-    "viewer",
-    "confusion",
-    "stills",
-    "start",
-)
+    "arrays", "dom", "theme", "tables", "pictures", "layers", "stage", "spectrum", "view",
+    "legend", "inspector", "swipe", "pointer", "viewer", "confusion", "stills", "start",
+)  # fmt: skip
 """Files of the page in the order in which they are joined."""
 
 
@@ -69,11 +47,8 @@ def _gap(outcomes: list[ModelResult]) -> dict[str, Any] | None:
     other = max(others, key=_accuracy)
     if _accuracy(other) < _accuracy(main):
         other = min(others, key=_accuracy)
-    return {
-        "main": main,
-        "other": other,
-        "points": 100 * (_accuracy(other) - _accuracy(main)),
-    }
+    points = 100 * (_accuracy(other) - _accuracy(main))
+    return {"main": main, "other": other, "points": points}
 
 
 def _accuracy(outcome: ModelResult) -> float:
@@ -82,33 +57,30 @@ def _accuracy(outcome: ModelResult) -> float:
 
 @dataclass(frozen=True)
 class GridCell:
-    """One cell of a search as the page shows it."""
+    """A cell of a search as the page shows it; that of a cell that is not done is empty."""
 
-    accuracy: str
-    """Percent; empty if the cell is not done."""
-    minutes: str
-    shade: float
-    """Position between the worst and the best cell, 0 to 1."""
     best: bool
+    accuracy: str = ""
+    """Percent."""
+    minutes: str = ""
+    shade: float = 0.0
+    """Position between the worst and the best cell, 0 to 1."""
 
 
 def grid_rows(table: SearchTable) -> Iterator[tuple[str, list[GridCell]]]:
     """Yield each gamma of a search and its cells."""
-    known = [share for row in table.accuracy for share in row if share is not None]
-    low, high = min(known, default=0.0), max(known, default=1.0)
+    shares = [share for row in table.accuracy for share in row if share is not None]
+    low, high = min(shares, default=0.0), max(shares, default=1.0)
     low = min(low, high - 0.05)
     best = (table.best.row, table.best.column) if table.best else None
 
     def cell(row: int, column: int) -> GridCell:
         share, minutes = table.accuracy[row][column], table.minutes[row][column]
         if share is None:
-            return GridCell("", "", 0.0, best == (row, column))
-        return GridCell(
-            f"{100 * share:.2f}",
-            "" if minutes is None else formatting.format_minutes(minutes),
-            (share - low) / (high - low),
-            best == (row, column),
-        )
+            return GridCell(best == (row, column))
+        took = "" if minutes is None else formatting.format_minutes(minutes)
+        shade = (share - low) / (high - low)
+        return GridCell(best == (row, column), f"{100 * share:.2f}", took, shade)
 
     for row, gamma in enumerate(table.gamma):
         scale = None if table.scale is None else table.scale[row]
@@ -116,14 +88,12 @@ def grid_rows(table: SearchTable) -> Iterator[tuple[str, list[GridCell]]]:
         yield formatting.format_gamma(gamma, scale), cells
 
 
-def _of_table(words: Callable[[Mapping[str, Any]], Any]) -> Callable[[SearchTable], Any]:
-    """Make a function on the plain values of a search a filter on its model."""
-    return lambda table: words(table.model_dump())
-
-
 @cache
 def _environment() -> Environment:
-    """Return templates that escape every value and stop at a name they do not know."""
+    """Return templates that escape every value and stop at an unknown name.
+
+    Functions that format or describe something are their filters.
+    """
     environment = Environment(
         loader=FileSystemLoader(_PAGE),
         autoescape=True,
@@ -131,36 +101,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "count": formatting.format_count,
-        "interval": formatting.format_interval,
-        "percent": formatting.format_percent,
-        "seconds": formatting.format_duration,
-        "describe_share": formatting.describe_share,
-        "describe_too_few": formatting.describe_too_few,
-        "crs_name": crs_name,
-        "describe_draws": describe_draws,
-        "describe_leakage": describe_leakage,
-        "describe_map_training": describe_map_training,
-        "describe_missing_classes": describe_missing_classes,
-        "describe_split": describe_split,
-        "describe_training": describe_training,
-        "grid_rows": grid_rows,
-        "row_shares": _row_shares,
-        "describe_accuracy_drop": lambda tables: formatting.describe_accuracy_drop(
-            [t.model_dump() for t in tables]
-        ),
-        **{
-            words.__name__: _of_table(words)
-            for words in (
-                formatting.describe_best_cell,
-                formatting.describe_seed_choices,
-                formatting.suggest_wider_grid,
-                formatting.describe_folds,
-                formatting.describe_speed,
-            )
-        },
-    }
+    for module in (formatting, descriptions):
+        environment.filters |= dict(getmembers(module, isfunction))
+    environment.filters |= {"grid_rows": grid_rows, "row_shares": _row_shares}
     return environment
 
 

@@ -1,89 +1,227 @@
-"""The scene as the report's viewer shows it, computed in one pass over the cube."""
+"""The scene and the maps as the report's viewer shows them, thinned out and kept as arrays."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.figures.map_figures import Composite, choose_composites
+from hypercover.figures.map_figures import choose_composites
 from hypercover.figures.spectra import order_bands
 from hypercover.gis.map_writing import TRAINING_PART
-from hypercover.prediction.map_view import read_view_arrays, view_step
-from hypercover.scene.io.numpy_files import save_arrays
+from hypercover.prediction.scene_prediction import has_scores
+from hypercover.scene.io.numpy_files import load_arrays, save_arrays
 from hypercover.scene.scene import Scene, stretched
-from hypercover.types import Array, Arrays, Bytes, Floats, Mask, Singles
-
-COMPOSITES = {
-    "true": "true colour",
-    "infrared": "false colour, near infrared",
-    "shortwave": "false colour, short-wave infrared",
-    "spread": "false colour",
-    "grey": "one band in grey",
-}
-"""Names of the composites by the keys they are kept under."""
-
-_ENDS = {1: "st", 2: "nd", 3: "rd"}
-
-
-def ordinal(number: int) -> str:
-    """Return a number as its place in a row.
-
-    Examples
-    --------
-    >>> [ordinal(number) for number in (2, 3, 4, 11, 12, 21)]
-    ['2nd', '3rd', '4th', '11th', '12th', '21st']
-    """
-    teen = number % 100 in (11, 12, 13)
-    return f"{number}{'th' if teen else _ENDS.get(number % 10, 'th')}"
-
-
-def composite_title(key: str, bands: Iterable[float], in_nm: bool) -> str:
-    """Name a colour picture and the bands it is made of.
-
-    Examples
-    --------
-    >>> composite_title("true", [655.2, 560.0, 450.0], True)
-    'true colour (655, 560, 450 nm)'
-    >>> composite_title("grey", [1.0, 1.0, 1.0], False)
-    'one band in grey (band 1)'
-    """
-    names = [f"{float(band):.0f}" for band in bands]
-    listed = names[0] if key == "grey" else ", ".join(names)
-    several = "band" if key == "grey" else "bands"
-    shown = f"{listed} nm" if in_nm else f"{several} {listed}"
-    return f"{COMPOSITES.get(key, 'picture')} ({shown})"
-
-
-def describe_subsampling(shape: tuple[int, int], step: int, spectra_step: int) -> str:
-    """Say which pixels of a scene are shown, and which have a spectrum; nothing if all.
-
-    Examples
-    --------
-    >>> describe_subsampling((145, 145), 1, 1)
-    ''
-    >>> describe_subsampling((1417, 617), 2, 8)
-    'The scene has 1,417 × 617 pixels; every 2nd pixel of every 2nd row is shown. Spectra are kept of every 8th pixel of every 8th row.'
-    """
-    size = f"The scene has {shape[0]:,} × {shape[1]:,} pixels"
-    said = []
-    if step > 1:
-        each = ordinal(step)
-        said.append(f"{size}; every {each} pixel of every {each} row is shown.")
-    if spectra_step > 1:
-        each = ordinal(spectra_step)
-        said.append(f"Spectra are kept of every {each} pixel of every {each} row.")
-    return " ".join(said)
-
+from hypercover.scene.tiling import Tile
+from hypercover.types import Array, Arrays, Bytes, Codes, Floats, Mask, Singles
 
 LEVELS = 1022
-"""Steps between the lowest and the highest value of a band that is kept."""
+"""Steps between the lowest and the highest value of a band."""
 
+_MOST_PIXELS = 250_000
+"""Pixels of a scene that the report shows; larger scenes are thinned out."""
+_MOST_BYTES = 2**28
+"""Largest total size of the arrays of a file, in bytes; real views are far smaller."""
 _MOST_BANDS = 10_000
+_MOST_VALUES = 4_500_000
+"""Values of the spectra that are kept: all those of 145 × 145 pixels in 200 bands."""
+_RANKS, _RANKS_IF_THINNED = 5, 3
+"""Classes kept per pixel, the highest scores first."""
+_FULL = 255
 
-_PART, _COMPOSITE = "parts-", "composite-"
+_log = logging.getLogger(__name__)
+
+_Shorts = npt.NDArray[np.uint16]
+_Counts = npt.NDArray[np.int32]
+
+_OF_MODEL = {
+    "labels": "u2 y x",
+    "codes": "u2 rank y x",
+    "shares": "u1 rank y x",
+    "calibrated": "bool",
+}
+_OF_MODEL_OPTIONAL = {"confidence": "u1 y x", "held": "u2 y x", "check": "u1 y x"}
+_OF_SPECTRA = {
+    "values": "u2 band row col",
+    "low": "f4 band",
+    "high": "f4 band",
+    "bands": "i4 band",
+    "wavelengths": "f4 band",
+    "breaks": "bool band",
+    "codes": "u2 class",
+    "counts": "i4 class",
+    "means": "f4 class band",
+    "deviations": "f4 class band",
+}
+_OF_SCENE = {"labels": "u2 y x", "transform": "f8 affine", "metres": "f8"}
+"""Types and dimensions of the arrays of views, by name."""
+
+
+def view_step(shape: tuple[int, int], most: int = _MOST_PIXELS, multiple: int = 1) -> int:
+    """Return the step at which a scene of (rows, columns) is thinned out for the report.
+
+    It is the smallest multiple of ``multiple`` that leaves at most ``most`` pixels.
+
+    Examples
+    --------
+    >>> view_step((145, 145)), view_step((1417, 617)), view_step((145, 145), 5000, 2)
+    (1, 2, 4)
+    """
+    step = multiple
+    while np.prod(_thinned_shape(shape, step)) > max(1, most):
+        step += multiple
+    return step
+
+
+def _thinned_shape(shape: tuple[int, int], step: int) -> tuple[int, int]:
+    return -(-shape[0] // step), -(-shape[1] // step)
+
+
+def read_view_arrays(path: str | Path) -> Arrays | None:
+    """Read the arrays of a saved view; None if the file is missing or damaged."""
+    try:
+        return load_arrays(path, _MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        _log.warning("%s is left out of the report: %s", path, error)
+        return None
+
+
+def _fits(arrays: Arrays, layout: Mapping[str, str], **sizes: int) -> bool:
+    """Tell whether all arrays of a layout are there, with its types and dimensions.
+
+    Dimensions of one name have one size, that of ``sizes`` if it is among them.
+    """
+    for name, text in layout.items():
+        kind, *dims = text.split()
+        array = arrays.get(name)
+        if array is None or array.dtype != kind or array.ndim != len(dims):
+            return False
+        for dim, size in zip(dims, array.shape, strict=True):
+            if sizes.setdefault(dim, size) != size:
+                return False
+    return True
+
+
+def _with_prefix(arrays: Arrays, prefix: str) -> Arrays:
+    """Return the arrays whose names start with a prefix, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): values
+        for name, values in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class ClassRanking:
+    """The highest classes of the pixels that the report shows, collected tile by tile.
+
+    The scores of all classes at all pixels of a large scene would not fit in memory.
+    """
+
+    classes: Codes
+    """Class codes of the classifier, in the order of its scores."""
+    codes: _Shorts
+    """Class codes (rank, y, x) of the shown pixels, the highest score first; 0 = no data."""
+    shares: Bytes
+    """Their scores (rank, y, x), 255 = 1."""
+    step: int
+    """Step between shown pixels."""
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], classifier: Any) -> "ClassRanking":
+        """Return an empty ranking for a scene of (rows, columns)."""
+        step, classes = view_step(shape), np.asarray(classifier.classes_)
+        most = _RANKS if step == 1 else _RANKS_IF_THINNED
+        ranks = min(most, len(classes)) if has_scores(classifier) else 0
+        size = (ranks, *_thinned_shape(shape, step))
+        return cls(classes, np.zeros(size, np.uint16), np.zeros(size, np.uint8), step)
+
+    def add(self, tile: Tile, scores: npt.NDArray[np.floating]) -> None:
+        """Add the scores (class, row, col) of a tile; NaN = no data."""
+        row, col = (-part.start % self.step for part in (tile.rows, tile.cols))
+        thin = np.asarray(scores[:, row :: self.step, col :: self.step])
+        valid = np.isfinite(thin).all(axis=0)
+        thin = np.where(valid, thin, 0.0)
+        ranked = np.argsort(-thin, axis=0, kind="stable")[: len(self.codes)]
+        highest = np.take_along_axis(thin, ranked, axis=0)
+        top, left = (
+            slice(-(-part.start // self.step), -(-part.stop // self.step))
+            for part in (tile.rows, tile.cols)
+        )
+        self.codes[:, top, left] = np.where(valid, self.classes[ranked], 0)
+        self.shares[:, top, left] = np.round(_FULL * np.clip(highest, 0, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class ModelView:
+    """The map of one model at the pixels that the report shows."""
+
+    labels: _Shorts
+    """Class codes (y, x); 0 = no data."""
+    confidence: Bytes | None
+    """Confidence (y, x), 255 = 1; None if the model gives none."""
+    codes: _Shorts
+    """Class codes (rank, y, x), the highest score first."""
+    shares: Bytes
+    """Their scores (rank, y, x), 255 = 1."""
+    calibrated: bool
+    """Whether the scores are probabilities; votes only rank pixels."""
+    held: _Shorts | None = None
+    """Predictions (y, x) to compare with the labels, by a model that has not seen the test
+    pixels; None if the map itself is such."""
+    check: Bytes | None = None
+    """Class check (y, x) of these predictions; None if that of the map applies."""
+
+    @classmethod
+    def of(
+        cls,
+        labels: Codes,
+        confidence: npt.NDArray[np.floating] | None,
+        ranking: ClassRanking,
+        *,
+        calibrated: bool,
+        held: Codes | None = None,
+        check: Bytes | None = None,
+    ) -> "ModelView":
+        """Thin out a map (y, x) like its ranking."""
+        thin = (slice(None, None, ranking.step),) * 2
+        scaled = None
+        if confidence is not None:
+            shares = np.nan_to_num(np.clip(confidence[thin], 0, 1), nan=0.0)
+            scaled = np.round(_FULL * shares).astype(np.uint8)
+        return cls(
+            labels[thin].astype(np.uint16),
+            scaled,
+            ranking.codes,
+            ranking.shares,
+            calibrated,
+            None if held is None else held[thin].astype(np.uint16),
+            None if check is None else check[thin],
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Save the view as an archive of plain arrays."""
+        arrays = {name: values for name, values in vars(self).items() if values is not None}
+        save_arrays(path, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path, shape: tuple[int, int]) -> "ModelView | None":
+        """Read a view of (rows, columns) shown pixels; None if it is missing or damaged."""
+        arrays = read_view_arrays(path) or {}
+        optional = {
+            name: _OF_MODEL_OPTIONAL[name] for name in _OF_MODEL_OPTIONAL if name in arrays
+        }
+        if not _fits(arrays, _OF_MODEL | optional, y=shape[0], x=shape[1]):
+            return None
+        values: dict[str, Any] = {
+            field.name: arrays.get(field.name) for field in fields(cls)
+        }
+        return cls(**values | {"calibrated": bool(arrays["calibrated"])})
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,23 +229,23 @@ class Spectra:
     """The spectra of some pixels in 1,023 levels a band, and those of the classes."""
 
     step: int
-    """Every how many pixels of the scene one is kept."""
-    values: npt.NDArray[np.uint16]
+    """Step between the pixels of the scene whose spectra are kept."""
+    values: _Shorts
     """Levels (band, y, x) from 1; 0 = no data.  A level is worth
     ``low + (level - 1) / LEVELS * (high - low)``."""
     low: Singles
     """Lowest value kept of each band."""
     high: Singles
     """Highest value kept of each band."""
-    bands: npt.NDArray[np.int32]
+    bands: _Counts
     """Number of each band in the source file, in order of wavelength."""
     wavelengths: Singles
     """Centre of each band in nm; NaN where it is not known."""
     breaks: Mask
     """Whether bands were left out before each band, so that a line must break."""
-    codes: npt.NDArray[np.uint16]
+    codes: _Shorts
     """Codes of the classes that have training pixels."""
-    counts: npt.NDArray[np.int32]
+    counts: _Counts
     """Training pixels of each of them."""
     means: Singles
     """Their mean spectra (class, band)."""
@@ -117,72 +255,55 @@ class Spectra:
     """Unit of the values; empty where it is not known."""
 
     def thinned(self) -> "Spectra":
-        """Return the spectra of every other pixel of every other row that is kept."""
+        """Return every other spectrum of every other row."""
         return replace(self, step=2 * self.step, values=self.values[:, ::2, ::2])
-
-    def to_arrays(self) -> dict[str, npt.ArrayLike]:
-        """Return everything under the names it is kept by."""
-        return {f"spectra-{name}": value for name, value in vars(self).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, shape: tuple[int, int]) -> "Spectra | None":
-        """Read the spectra of a scene of (rows, columns), or None if they do not fit."""
-        found = {
-            name.removeprefix("spectra-"): values
-            for name, values in arrays.items()
-            if name.startswith("spectra-")
-        }
-        if not _whole(found, ("step", "units")) or not 0 < int(found["step"]) <= max(shape):
+        """Take the spectra of a scene of (rows, columns) from arrays; None if they do not fit."""
+        try:
+            step, units = int(arrays["step"]), str(arrays["units"])[:60]
+        except (KeyError, TypeError, ValueError):
             return None
-        step = int(found["step"])
-        n_bands, n_classes = len(found["bands"]), len(found["codes"])
-        inside = tuple(-(-side // step) for side in shape)
-        sizes = {
-            "values": (np.uint16, (n_bands, *inside)),
-            "codes": (np.uint16, (n_classes,)),
-            "counts": (np.int32, (n_classes,)),
-            "bands": (np.int32, (n_bands,)),
-            "breaks": (np.bool_, (n_bands,)),
-        }
-        sizes |= dict.fromkeys(("low", "high", "wavelengths"), (np.float32, (n_bands,)))
-        sizes |= dict.fromkeys(("means", "deviations"), (np.float32, (n_classes, n_bands)))
-        if not 0 < n_bands <= _MOST_BANDS or not _sized(found, sizes):
+        if not 0 < step <= max(shape):
             return None
-        return cls(
-            step, units=str(found["units"])[:60], **{name: found[name] for name in sizes}
-        )
+        rows, cols = _thinned_shape(shape, step)
+        whole = _fits(arrays, _OF_SPECTRA, row=rows, col=cols)
+        if not whole or not 0 < len(arrays["bands"]) <= _MOST_BANDS:
+            return None
+        return cls(step, units=units, **{name: arrays[name] for name in _OF_SPECTRA})
 
 
 @dataclass(frozen=True, eq=False)
 class SceneView:
-    """A scene at the pixels that the page shows."""
+    """A scene at the pixels that the report shows."""
 
     shape: tuple[int, int]
     """Rows and columns of the whole scene."""
     step: int
-    """Every how many pixels one is shown."""
-    labels: npt.NDArray[np.uint16]
+    """Step between shown pixels."""
+    labels: _Shorts
     """Class codes (y, x); 0 = unlabelled."""
     parts: Mapping[str, Bytes]
     """Parts (y, x) of each split, the main one first."""
     composites: Mapping[str, Bytes]
-    """Colour pictures (y, x, 3) by key."""
+    """Colour composites (y, x, 3) by key."""
     shown_bands: Mapping[str, Singles]
-    """Wavelengths in nm, or else numbers, of the bands of each colour picture."""
+    """Wavelengths in nm, or else numbers, of the bands of each composite."""
     transform: Floats
-    """Affine a, b, c, d, e, f of the whole scene; NaN where it is not tied to the ground."""
+    """Affine a, b, c, d, e, f of the whole scene; NaN if it has no georeference."""
     metres: float
-    """Side of a pixel in metres; NaN where it is not known."""
+    """Side of a pixel in metres; NaN if it is unknown."""
     spectra: Spectra | None
-    """Spectra, where the scene has any to show."""
+    """Spectra; None if the file holds none that are whole."""
 
     @property
     def shown(self) -> tuple[int, int]:
-        """Rows and columns that the page shows."""
+        """Rows and columns that the report shows."""
         return self.labels.shape[0], self.labels.shape[1]
 
     def save(self, path: str | Path) -> None:
-        """Write it as an archive of plain arrays."""
+        """Save the view as an archive of plain arrays."""
         arrays: dict[str, npt.ArrayLike] = {
             "shape": np.asarray(self.shape, np.int32),
             "step": np.int32(self.step),
@@ -190,38 +311,36 @@ class SceneView:
             "transform": self.transform,
             "metres": np.float64(self.metres),
         }
-        arrays |= {f"{_PART}{name}": values for name, values in self.parts.items()}
-        for key, picture in self.composites.items():
-            arrays[f"{_COMPOSITE}{key}"] = picture
-            arrays[f"bands-{key}"] = self.shown_bands[key]
-        save_arrays(
-            path, arrays | (self.spectra.to_arrays() if self.spectra is not None else {})
-        )
+        groups: dict[str, Mapping[str, Any]] = {
+            "parts-": self.parts,
+            "composite-": self.composites,
+            "bands-": self.shown_bands,
+            "spectra-": {} if self.spectra is None else vars(self.spectra),
+        }
+        for prefix, group in groups.items():
+            arrays |= {f"{prefix}{name}": values for name, values in group.items()}
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "SceneView | None":
-        """Read what :meth:`save` wrote, or None where there is no whole view."""
-        arrays = read_view_arrays(path)
-        if arrays is None or not _sized(
-            arrays, {"shape": (np.int32, (2,)), "step": (np.int32, ())}
-        ):
+        """Read a saved view; None if it is missing or damaged."""
+        arrays = read_view_arrays(path) or {}
+        if not _fits(arrays, {"shape": "i4 side", "step": "i4"}, side=2):
             return None
-        rows, cols = (int(side) for side in arrays["shape"])
-        step = int(arrays["step"])
+        (rows, cols), step = arrays["shape"].tolist(), int(arrays["step"])
         if not 0 < step <= max(rows, cols) or min(rows, cols) < 1:
             return None
-        shown = (-(-rows // step), -(-cols // step))
-        parts = _named(arrays, _PART)
-        composites = _named(arrays, _COMPOSITE)
-        sizes: dict[str, tuple[Any, tuple[int, ...]]] = {
-            "labels": (np.uint16, shown),
-            "transform": (np.float64, (6,)),
-            "metres": (np.float64, ()),
+        parts, composites = (
+            _with_prefix(arrays, start) for start in ("parts-", "composite-")
+        )
+        layout = {
+            **_OF_SCENE,
+            **{f"parts-{name}": "u1 y x" for name in parts},
+            **{f"composite-{key}": "u1 y x rgb" for key in composites},
+            **{f"bands-{key}": "f4 rgb" for key in composites},
         }
-        sizes |= {f"{_PART}{name}": (np.uint8, shown) for name in parts}
-        sizes |= {f"{_COMPOSITE}{key}": (np.uint8, (*shown, 3)) for key in composites}
-        sizes |= {f"bands-{key}": (np.float32, (3,)) for key in composites}
-        if not _sized(arrays, sizes):
+        down, across = _thinned_shape((rows, cols), step)
+        if not _fits(arrays, layout, y=down, x=across, rgb=3, affine=6):
             return None
         return cls(
             (rows, cols),
@@ -232,49 +351,14 @@ class SceneView:
             {key: arrays[f"bands-{key}"] for key in composites},
             arrays["transform"],
             float(arrays["metres"]),
-            Spectra.from_arrays(arrays, (rows, cols)),
+            Spectra.from_arrays(_with_prefix(arrays, "spectra-"), (rows, cols)),
         )
 
 
-def _named(arrays: Arrays, start: str) -> Arrays:
-    """Return the arrays whose names begin alike, by the rest of their names."""
-    return {
-        name.removeprefix(start): values
-        for name, values in arrays.items()
-        if name.startswith(start)
-    }
-
-
-def _whole(found: Arrays, scalars: tuple[str, ...]) -> bool:
-    """Tell whether all fields of the spectra are there, and the scalars are scalars."""
-    return Spectra.__dataclass_fields__.keys() <= found.keys() and all(
-        values.ndim == (0 if name in scalars else max(1, values.ndim))
-        for name, values in found.items()
-    )
-
-
-def _sized(
-    arrays: Mapping[str, Array],
-    sizes: Mapping[str, tuple[Any, tuple[int, ...]]],
-) -> bool:
-    """Tell whether arrays of these names, types and shapes are there."""
-    return all(
-        name in arrays and arrays[name].dtype == kind and arrays[name].shape == shape
-        for name, (kind, shape) in sizes.items()
-    )
-
-
-_MOST_VALUES = 4_500_000
-"""Values of the spectra that are kept: all those of 145 × 145 pixels in 200 bands."""
-
-
 def make_scene_view(
-    scene: Scene,
-    parts: Mapping[str, Bytes],
-    *,
-    metres: float | None = None,
+    scene: Scene, parts: Mapping[str, Bytes], *, metres: float | None = None
 ) -> SceneView:
-    """Return what the page shows of a scene and its splits.
+    """Return the view of a scene and its splits.
 
     Parameters
     ----------
@@ -284,119 +368,97 @@ def make_scene_view(
         Parts (y, x) of each split; the training pixels of the first give the
         mean spectra of the classes.
     metres : float, optional
-        Side of a pixel in metres, where it is known.
+        Side of a pixel in metres, if it is known.
     """
     step = view_step(scene.shape)
+    sparse = view_step(scene.shape, _MOST_VALUES // scene.n_bands, step)
     labels, main = scene.usable_labels, next(iter(parts.values()))
     trained = np.where(main == TRAINING_PART, labels, 0)
     composites = choose_composites(scene.wavelengths, scene.n_bands)
-    taken = _taken(scene, composites, trained, step)
+    colour_bands = sorted({band for one in composites for band in one.positions})
+    colours, spectra = [], []
+    moments: dict[int, Floats] = {}
+    for rows in scene.strips():
+        values, valid = scene.read_valid(rows, slice(None))
+        thin = slice(-rows.start % step, None, step), slice(None, None, step)
+        colours.append((values[colour_bands][:, *thin], valid[thin]))
+        few = slice(-rows.start % sparse, None, sparse), slice(None, None, sparse)
+        spectra.append((values[:, *few].astype(np.float32), valid[few]))
+        _add_moments(moments, values, np.where(valid, trained[rows], 0))
     thin = (slice(None, None, step),) * 2
+    bands = scene.bands if scene.wavelengths is None else scene.wavelengths
+    pixels, valid = _joined(colours)
     return SceneView(
         scene.shape,
         step,
         labels[thin].astype(np.uint16),
         {name: values[thin] for name, values in parts.items()},
-        _pictures(taken, composites),
-        {one.key: _named_bands(scene, one) for one in composites},
+        {
+            one.key: stretched(
+                pixels[[colour_bands.index(band) for band in one.positions]], valid
+            )
+            for one in composites
+        },
+        {one.key: bands[list(one.positions)].astype(np.float32) for one in composites},
         np.asarray(scene.grid.transform if scene.grid.placed else [np.nan] * 6, np.float64),
         np.nan if metres is None else metres,
-        _spectra(scene, taken),
+        _spectra(scene, sparse, *_joined(spectra), moments),
     )
 
 
-@dataclass
-class _Taken:
-    """What one pass over the cube takes along."""
-
-    colours: list[Array] = field(default_factory=list)
-    valid: list[Array] = field(default_factory=list)
-    kept: list[Array] = field(default_factory=list)
-    kept_valid: list[Array] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
-    step: int = 1
-    sums: dict[int, Array] = field(default_factory=dict)
-    counts: dict[int, int] = field(default_factory=dict)
+def _joined(strips: list[tuple[Array, Mask]]) -> tuple[Array, Mask]:
+    """Join the values (band, row, col) and valid pixels (row, col) of all strips."""
+    values, valid = zip(*strips, strict=True)
+    return np.concatenate(values, axis=1), np.concatenate(valid)
 
 
-def _taken(scene: Scene, composites: list[Composite], trained: Array, step: int) -> _Taken:
-    """Read the cube once: thinned-out colours and spectra, and sums of each class."""
-    positions = sorted({at for one in composites for at in one.positions})
-    sparse = view_step(scene.shape, _MOST_VALUES // scene.n_bands, step)
-    taken = _Taken(positions=positions, step=sparse)
-    for rows in scene.strips():
-        values, valid = scene.read_valid(rows, slice(None))
-        thin = (slice(-rows.start % step, None, step), slice(None, None, step))
-        taken.colours.append(values[positions][:, *thin])
-        taken.valid.append(valid[thin])
-        few = (slice(-rows.start % sparse, None, sparse), slice(None, None, sparse))
-        taken.kept.append(values[:, *few].astype(np.float32))
-        taken.kept_valid.append(valid[few])
-        _add_classes(taken, values, np.where(valid, trained[rows], 0))
-    return taken
-
-
-def _add_classes(taken: _Taken, values: Array, trained: Array) -> None:
-    """Add the training spectra of a strip to the sums of their classes."""
+def _add_moments(moments: dict[int, Floats], values: Array, trained: Codes) -> None:
+    """Add count, sum and sum of squares (3, band) of a strip's training spectra, by class."""
     for code in np.unique(trained[trained > 0]).tolist():
         spectra = values[:, trained == code].astype(np.float64)
-        moments = np.stack([spectra.sum(axis=1), np.square(spectra).sum(axis=1)])
-        taken.sums[code] = taken.sums.get(code, 0.0) + moments
-        taken.counts[code] = taken.counts.get(code, 0) + spectra.shape[1]
+        count = np.full(len(spectra), float(spectra.shape[1]))
+        sums = spectra.sum(axis=1), np.square(spectra).sum(axis=1)
+        moments[code] = moments.get(code, 0.0) + np.stack([count, *sums])
 
 
-def _pictures(taken: _Taken, composites: list[Composite]) -> dict[str, Array]:
-    colours, valid = np.concatenate(taken.colours, axis=1), np.concatenate(taken.valid)
-    return {
-        one.key: stretched(
-            colours[[taken.positions.index(at) for at in one.positions]], valid
-        )
-        for one in composites
-    }
-
-
-def _named_bands(scene: Scene, composite: Composite) -> Singles:
-    named = scene.bands if scene.wavelengths is None else scene.wavelengths
-    return np.asarray(named[list(composite.positions)], np.float32)
-
-
-def _spectra(scene: Scene, taken: _Taken) -> Spectra:
+def _spectra(
+    scene: Scene, step: int, values: Singles, valid: Mask, moments: dict[int, Floats]
+) -> Spectra:
     """Return kept and mean spectra, with the bands in order of wavelength."""
     order, breaks = order_bands(scene)
-    values, valid = np.concatenate(taken.kept, axis=1), np.concatenate(taken.kept_valid)
     levels, low, high = _levels(values[order], valid)
-    codes = sorted(taken.sums)
-    moments = [taken.sums[code][:, order] / taken.counts[code] for code in codes]
-    means = np.array([mean for mean, _ in moments]).reshape(len(codes), scene.n_bands)
-    squares = np.array([square for _, square in moments]).reshape(means.shape)
-    known = scene.wavelengths
-    waves = np.full(scene.n_bands, np.nan) if known is None else known
+    codes = sorted(moments)
+    sums = np.array([moments[code][:, order] for code in codes])
+    counts, totals, squares = sums.reshape(-1, 3, scene.n_bands).swapaxes(0, 1)
+    means = totals / counts
+    waves = scene.wavelengths
     return Spectra(
-        taken.step,
+        step,
         levels,
         low,
         high,
         scene.bands[order].astype(np.int32),
-        waves[order].astype(np.float32),
+        (np.full(scene.n_bands, np.nan) if waves is None else waves)[order].astype(
+            np.float32
+        ),
         np.isin(np.arange(scene.n_bands), breaks),
         np.array(codes, np.uint16),
-        np.array([taken.counts[code] for code in codes], np.int32),
+        counts[:, 0].astype(np.int32),
         means.astype(np.float32),
-        np.sqrt(np.maximum(squares - means**2, 0)).astype(np.float32),
+        np.sqrt(np.maximum(squares / counts - means**2, 0)).astype(np.float32),
         str(scene.cube.attrs.get("units") or "")[:60],
     )
 
 
-def _levels(values: Singles, valid: Mask) -> tuple[npt.NDArray[np.uint16], Array, Array]:
+def _levels(values: Singles, valid: Mask) -> tuple[_Shorts, Singles, Singles]:
     """Cut each band (band, y, x) into levels between its lowest and highest value."""
-    known = values[:, valid]
-    if not known.size:
+    levels, pixels = np.zeros(values.shape, np.uint16), values[:, valid]
+    if not pixels.size:
         flat = np.zeros(len(values), np.float32)
-        return np.zeros(values.shape, np.uint16), flat, flat
-    low, high = known.min(axis=1), known.max(axis=1)
+        return levels, flat, flat
+    low, high = pixels.min(axis=1), pixels.max(axis=1)
     spread = np.where(high > low, high - low, 1.0)
-    levels = np.zeros(values.shape, np.uint16)
     levels[:, valid] = 1 + np.round(
-        LEVELS * ((known - low[:, None]) / spread[:, None]).astype(np.float64)
+        LEVELS * ((pixels - low[:, None]) / spread[:, None]).astype(np.float64)
     )
     return levels, low, high

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +16,8 @@ from markupsafe import Markup
 
 from hypercover.evaluation.run_metrics import LegendRow
 from hypercover.gis.map_writing import CHECK_LEGEND, class_check
-from hypercover.prediction.map_view import ModelView
-from hypercover.report.scene_view import (
-    LEVELS,
-    SceneView,
-    Spectra,
-    composite_title,
-    describe_subsampling,
-)
+from hypercover.report.descriptions import composite_title, describe_subsampling
+from hypercover.report.scene_view import LEVELS, ModelView, SceneView, Spectra
 from hypercover.splits.split import PART_COLORS, PARTS
 from hypercover.types import Array
 
@@ -37,7 +31,6 @@ _WITHOUT = (
     "shows pictures of the map of {0} in the place of a map that can be moved and asked; "
     "run the experiment again to have it made."
 )
-_KINDS = {"u1": "u1", "u2": "<u2", "f4": "<f4"}
 
 
 @dataclass(frozen=True)
@@ -77,40 +70,35 @@ class ViewerData:
     def layers(self) -> list[MapLayer]:
         """Every picture of the land, in the order in which it is offered."""
         scene = self.scene
-        found = [
-            MapLayer(
-                key,
-                composite_title(key, scene.shown_bands[key].tolist(), self._in_nm),
-                "rgb",
-                picture,
-            )
-            for key, picture in scene.composites.items()
+        layers = [
+            MapLayer(key, self._title(key), "rgb", composite)
+            for key, composite in scene.composites.items()
         ]
-        found.append(MapLayer("labels", "labels", "codes", scene.labels, "land"))
+        layers.append(MapLayer("labels", "labels", "codes", scene.labels, "land"))
         for name, parts in scene.parts.items():
-            shown = self.main_name if name == "main" else name
+            title = f"split: {self.main_name if name == 'main' else name}"
             key = "split" if name == "main" else f"split-{name}"
-            found.append(MapLayer(key, f"split: {shown}", "codes", parts, "parts"))
+            layers.append(MapLayer(key, title, "codes", parts, "parts"))
         for name, model in self.models.items():
-            found += self._of_model(name, model)
-        return found
+            layers += self._layers_of(name, model)
+        return layers
 
-    def _of_model(self, name: str, model: ModelView) -> list[MapLayer]:
-        found = [MapLayer(f"map-{name}", f"map: {name}", "codes", model.labels, "land")]
+    def _title(self, key: str) -> str:
+        spectra = self.scene.spectra
+        in_nm = spectra is not None and bool(np.isfinite(spectra.wavelengths).all())
+        return composite_title(key, self.scene.shown_bands[key].tolist(), in_nm)
+
+    def _layers_of(self, name: str, model: ModelView) -> Iterator[MapLayer]:
+        yield MapLayer(f"map-{name}", f"map: {name}", "codes", model.labels, "land")
         if model.confidence is not None:
-            sure = model.confidence
-            found.append(
-                MapLayer(f"confidence-{name}", f"confidence: {name}", "share", sure)
-            )
+            title = f"confidence: {name}"
+            yield MapLayer(f"confidence-{name}", title, "share", model.confidence)
         if "main" in self.scene.parts:
-            parts = self.scene.parts["main"]
             check = model.check
             if check is None:
+                parts = self.scene.parts["main"]
                 check = class_check(self.scene.labels, model.labels, parts)
-            found.append(
-                MapLayer(f"check-{name}", f"class check: {name}", "codes", check, "check")
-            )
-        return found
+            yield MapLayer(f"check-{name}", f"class check: {name}", "codes", check, "check")
 
     def has(self, key: str) -> bool:
         """Tell whether there is a picture of this key."""
@@ -148,32 +136,30 @@ class ViewerData:
     def _layers(self) -> list[dict[str, Any]]:
         return [
             {"key": one.key, "name": one.name, "kind": one.kind, "legend": one.legend}
-            | {"data": _packed(one.values, "u2" if one.values.itemsize > 1 else "u1")}
+            | {"data": _packed(one.values)}
             for one in self.layers
         ]
 
     @cached_property
     def _answers(self) -> list[dict[str, Any]]:
-        return [self._model(name, model) for name, model in self.models.items()]
-
-    @property
-    def _in_nm(self) -> bool:
-        spectra = self.scene.spectra
-        return spectra is not None and bool(np.isfinite(spectra.wavelengths).all())
+        return [
+            {
+                "name": name,
+                "ranks": len(model.codes),
+                "codes": _packed(model.codes),
+                "shares": _packed(model.shares),
+                "calibrated": model.calibrated,
+                "held": None if model.held is None else _packed(model.held),
+            }
+            for name, model in self.models.items()
+        ]
 
     @cached_property
     def text(self) -> Markup:
         """The whole view as JSON that no end of a script can be hidden in."""
-        text = json.dumps(self._content(), allow_nan=False, separators=(",", ":"))
-        for letter in "<>&\u2028\u2029":
-            text = text.replace(letter, f"\\u{ord(letter):04x}")
-        # Every letter that a page would read as its own was taken out just above.
-        return Markup(text)  # noqa: S704
-
-    def _content(self) -> dict[str, Any]:
         scene = self.scene
         placed = bool(np.isfinite(scene.transform).all())
-        return {
+        content = {
             "shape": list(scene.shape),
             "shown": list(scene.shown),
             "step": scene.step,
@@ -186,12 +172,17 @@ class ViewerData:
             "spectra": self._kept[1],
             "best": self.best,
         }
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+        for letter in "<>&\u2028\u2029":
+            text = text.replace(letter, f"\\u{ord(letter):04x}")
+        # Every letter that a page would read as its own was taken out just above.
+        return Markup(text)  # noqa: S704
 
     def _legends(self) -> dict[str, list[dict[str, Any]]]:
-        known = {row.code: (row.name, row.color) for row in self.classes}
+        named = {row.code: (row.name, row.color) for row in self.classes}
         maps = [self.scene.labels, *(model.labels for model in self.models.values())]
-        codes = sorted({code for one in maps for code in np.unique(one).tolist()} - {0})
-        land = [(code, *known.get(code, (f"Class {code}", _UNKNOWN))) for code in codes]
+        codes = sorted({code for each in maps for code in np.unique(each).tolist()} - {0})
+        land = [(code, *named.get(code, (f"Class {code}", _UNKNOWN))) for code in codes]
         parts = [(at, name, PART_COLORS[name]) for at, name in enumerate(PARTS) if at]
         check = [(row.code, row.name, row.color) for row in CHECK_LEGEND]
         return {
@@ -199,46 +190,35 @@ class ViewerData:
             for name, rows in {"land": land, "parts": parts, "check": check}.items()
         }
 
-    def _model(self, name: str, model: ModelView) -> dict[str, Any]:
-        return {
-            "name": name,
-            "ranks": len(model.codes),
-            "codes": _packed(model.codes, "u2"),
-            "shares": _packed(model.shares, "u1"),
-            "calibrated": model.calibrated,
-            "held": None if model.held is None else _packed(model.held, "u2"),
-        }
-
 
 def _spectra(spectra: Spectra) -> dict[str, Any]:
     """Return spectra and class means; low and high bytes apart, for they pack better so."""
-    waves = spectra.wavelengths.astype(np.float64)
+    waves = spectra.wavelengths.tolist()
     return {
         "step": spectra.step,
         "levels": LEVELS,
         "bands": spectra.bands.tolist(),
-        "waves": [round(wave, 2) for wave in waves.tolist()]
-        if np.isfinite(waves).all()
-        else None,
+        "waves": [round(wave, 2) for wave in waves] if np.isfinite(waves).all() else None,
         "breaks": np.flatnonzero(spectra.breaks).tolist(),
         "units": spectra.units,
-        "low": _packed(spectra.low, "f4"),
-        "high": _packed(spectra.high, "f4"),
-        "lower": _packed(spectra.values & 0xFF, "u1"),
-        "upper": _packed(spectra.values >> 8, "u1"),
+        "low": _packed(spectra.low),
+        "high": _packed(spectra.high),
+        "lower": _packed((spectra.values & 0xFF).astype(np.uint8)),
+        "upper": _packed((spectra.values >> 8).astype(np.uint8)),
         "codes": spectra.codes.tolist(),
         "counts": spectra.counts.tolist(),
-        "means": _packed(spectra.means, "f4"),
-        "deviations": _packed(spectra.deviations, "f4"),
+        "means": _packed(spectra.means),
+        "deviations": _packed(spectra.deviations),
     }
 
 
-def _packed(values: Array, kind: str) -> dict[str, str]:
+def _packed(values: Array) -> dict[str, str]:
     """Return an array as base64 of raw deflate: what a browser unpacks by itself."""
+    dtype = values.dtype.newbyteorder("<")
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    plain = values.astype(_KINDS[kind]).tobytes()
-    packed = packer.compress(plain) + packer.flush()
-    return {"type": kind, "packed": base64.b64encode(packed).decode("ascii")}
+    packed = packer.compress(values.astype(dtype).tobytes()) + packer.flush()
+    text = base64.b64encode(packed).decode("ascii")
+    return {"type": f"{dtype.kind}{dtype.itemsize}", "packed": text}
 
 
 def read_viewer_data(
@@ -257,18 +237,13 @@ def read_viewer_data(
     scene = SceneView.load(folder / "view" / "scene.npz")
     if scene is None:
         return None
-    found = {}
+    views = {}
     for name in models:
         path = folder / "view" / f"map-{name}.npz"
-        plain = path.name == f"map-{name}.npz"
-        view = ModelView.load(path, scene.shown) if plain and "\0" not in name else None
-        if view is not None:
-            found[name] = view
-        elif plain and not path.exists() and _mapped(folder, name):
+        if path.name != f"map-{name}.npz" or "\0" in name:
+            continue
+        if (view := ModelView.load(path, scene.shown)) is not None:
+            views[name] = view
+        elif not path.exists() and (folder / "maps" / f"{name}.tif").exists():
             _log.warning("%s is missing, so the report %s", path, _WITHOUT.format(name))
-    return ViewerData(scene, found, classes, main_name, crs, best)
-
-
-def _mapped(folder: Path, name: str) -> bool:
-    """Tell whether a run has a map by a model, so that a view of it was kept as well."""
-    return (folder / "maps" / f"{name}.tif").exists()
+    return ViewerData(scene, views, classes, main_name, crs, best)

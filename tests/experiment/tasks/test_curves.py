@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hypercover.experiment.tasks.network_training import Curves
+from hypercover.experiment.tasks.network_training import report_epochs
 
 EPOCHS = 6
 
@@ -19,7 +19,7 @@ def record(epoch: int, **more: float) -> dict[str, float]:
 def heard(epochs, events=None, **more):
     """Return what a training reports, epoch by epoch."""
     reports = []
-    with Curves("train-x", lambda *said: reports.append(said), events) as curves:
+    with report_epochs("train-x", lambda *said: reports.append(said), events) as curves:
         for epoch in epochs:
             curves(record(epoch, **more))
     return reports
@@ -67,7 +67,7 @@ def test_tensorboard_reads_the_curves(tmp_path):
 
 
 def test_events_are_there_while_the_training_goes(tmp_path):
-    with Curves("train-x", lambda *_: None, tmp_path / "events") as curves:
+    with report_epochs("train-x", lambda *_: None, tmp_path / "events") as curves:
         curves(record(1))
         assert charts(tmp_path / "events")["loss/training"] == [(1, 1.0)]
 

@@ -20,11 +20,11 @@ from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.config.schema import CNNSpec, SVMSpec
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import make_plan
-from hypercover.experiment.tasks.feature_tasks import (
+from hypercover.experiment.tasks.run_context import (
+    RunContext,
     feature_files,
     load_chain,
     load_feature_scene,
-    model_scene,
     save_features,
     used_features,
 )
@@ -116,12 +116,13 @@ def test_a_stack_is_mapped_and_not_read(kept):
 
 
 def test_a_model_sees_its_features_or_else_the_bands(kept):
-    setting = SimpleNamespace(folder=kept.run, scene=kept.scene)
-    assert model_scene(setting, SVMSpec()) is kept.scene
-    found = model_scene(setting, SVMSpec(features="two"))
+    context = RunContext(kept.run, None)
+    vars(context)["scene"] = kept.scene
+    assert context.model_scene(SVMSpec()) is kept.scene
+    found = context.model_scene(SVMSpec(features="two"))
     np.testing.assert_array_equal(found.cube, kept.stack.cube)
     with pytest.raises(RunError, match="delete that folder and run the experiment again"):
-        model_scene(setting, SVMSpec(features="other"))
+        context.model_scene(SVMSpec(features="other"))
 
 
 def cut(path):

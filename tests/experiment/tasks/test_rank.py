@@ -12,7 +12,7 @@ import yaml
 from hypercover.errors import ModelError, RunError
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.run import prepare_experiment
-from hypercover.experiment.tasks.torchrun import check_gpus, run_ranks
+from hypercover.experiment.tasks.rank import check_gpus, run_ranks
 from hypercover.jobs.record import TaskFiles
 from hypercover.scene.simulation.simulate import simulate
 

@@ -187,7 +187,7 @@ def test_pixels_are_held_out_in_whole_blocks_and_answered_once():
         # Neighbours share a fate: of the pixels held out most have theirs held out too.
         beside = sum((row, col + 1) in asked for row, col in asked)
         assert beside > 0.7 * len(asked)
-    np.testing.assert_allclose(held.shares.sum(axis=1), 1)
+    np.testing.assert_allclose(held.probabilities.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("guard", [None, 0, 3])

@@ -4,9 +4,9 @@ from hypercover.errors import CallError, ExperimentError, SceneError, SplitError
 from hypercover.experiment.config.builders import build_classifier, build_split, load_scene
 from hypercover.experiment.config.schema import CNNSpec, Experiment, ModelSpec, SVMSpec
 from hypercover.experiment.search.search_problem import folds_for, preferred_folds
-from hypercover.experiment.tasks.feature_tasks import parse_chain
 from hypercover.experiment.tasks.network_training import check_tensorboard
-from hypercover.experiment.tasks.torchrun import check_gpus
+from hypercover.experiment.tasks.rank import check_gpus
+from hypercover.experiment.tasks.run_context import parse_chain
 from hypercover.experiment.window_export import check_side, match_windows
 from hypercover.features.feature import check_stack_memory
 from hypercover.scene.samples import check_window

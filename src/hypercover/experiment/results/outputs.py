@@ -11,7 +11,7 @@ from typing import Any
 from hypercover.errors import CallError, RunError
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
-from hypercover.experiment.tasks.feature_tasks import feature_files, used_features
+from hypercover.experiment.tasks.run_context import feature_files, used_features
 from hypercover.files import DRAFT
 from hypercover.jobs.plan import FOLDER
 from hypercover.jobs.record import TaskFiles, is_unchanged, result_of

@@ -36,7 +36,7 @@ from hypercover.experiment.search.search_tasks import (
     make_search_plan,
     searched_grids,
 )
-from hypercover.experiment.tasks.reduce import versions
+from hypercover.experiment.tasks.run_context import versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import csv_text, make_folder, read_checksummed, write_json
 from hypercover.jobs.executor import Executor, InProcessExecutor

@@ -28,9 +28,7 @@ from hypercover.experiment.search.search_table import (
     tables_csv,
 )
 from hypercover.experiment.tasks.experiment_plan import feature_needs, make_plan
-from hypercover.experiment.tasks.feature_tasks import model_scene
-from hypercover.experiment.tasks.reduce import versions
-from hypercover.experiment.tasks.run_context import RunContext
+from hypercover.experiment.tasks.run_context import RunContext, versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import discard_written, modified_ns, write_checksummed, write_text
 from hypercover.jobs.plan import Plan, Task
@@ -140,7 +138,7 @@ def _problem_of(folder: Path, model: str, by: FoldKind, _changed: int) -> Search
     experiment, scene, seed = context.experiment, context.scene, context.experiment.seed
     samples = samples_for(experiment, scene)
     folds = folds_for(experiment.search, by, samples, scene=scene, seed=seed)
-    inputs = model_scene(context, experiment.models[model])
+    inputs = context.model_scene(experiment.models[model])
     return SearchProblem.of(
         experiment, model, inputs, folds, context.folder.path, seed=seed
     )
@@ -278,7 +276,7 @@ def search_best(
     samples = context.load_split(split, seed).samples("train", scene.usable_labels)
     folds = folds_for(experiment.search, by, samples, scene=scene, seed=seed)
     home = SearchFolder(context.folder.path).home
-    inputs = model_scene(context, spec)
+    inputs = context.model_scene(spec)
     problem = SearchProblem.of(experiment, model, inputs, folds, home, seed=seed)
     gammas = _gamma_values(problem, experiment, spec)
     costs = experiment.search.C if spec.C == "search" else [float(problem.classifier.C)]

@@ -1,6 +1,7 @@
 """Image features of scenes larger than memory: fitted once, computed tile by tile."""
 
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.feature_tasks import load_chain, save_chain
+from hypercover.experiment.tasks.run_context import load_chain, save_chain
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.features.blockwise import (
     blockwise,
@@ -23,15 +24,11 @@ from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.plan import Task
 from hypercover.jobs.record import result_of
 from hypercover.memory import peak_bytes
-from hypercover.prediction.tile_tasks import (
-    SceneSource,
-    WorkFolder,
-    check_tile_range,
-    plan_key,
-    small_gdal_cache,
-    tile_tasks,
-)
+from hypercover.prediction import tile_tasks
+from hypercover.prediction.scene_prediction import GDAL_CACHE
+from hypercover.prediction.tile_tasks import SceneSource, WorkFolder
 from hypercover.scene.inputs import known_inputs
+from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, inputs_path
@@ -88,46 +85,38 @@ def write_features(
     check_blockwise(chain, overlap)
     work = WorkFolder.of(out)
     with work.removed_on_refusal():
-        job = _begin(work, source, chain, seed, overlap)
+        # The tiles are saved with the identity of the image.
+        with known_inputs(inputs_path(work.path / _STACK)):
+            job: dict[str, Any] = {
+                "source": source.to_json(),
+                "chain": [step.to_json() for step in chain.steps],
+                "seed": seed,
+                "overlap": overlap,
+            }
+            job["key"] = tile_tasks.plan_key(job)
+            _store(work.path, job).begin()
         fit = Task("fit", "fit_chain", weight=2.0, key=job["key"])
         count = len(tiles(scene.shape, _SIDE))
-        compute = tile_tasks("compute_tiles", count, job["key"], ("fit",))
+        compute = tile_tasks.make_tasks("compute_tiles", count, job["key"], ("fit",))
         work.run([fit, *compute], job, executor or InProcessExecutor(), REGISTRY, progress)
     stack = _stack_of_tiles(work.path)
-    tags |= {} if overlap is None else {"HYPERCOVER_OVERLAP": f"{overlap} pixels"}
-    with small_gdal_cache():
+    if overlap is not None:
+        tags["HYPERCOVER_OVERLAP"] = f"{overlap} pixels"
+    with gdal_env(GDAL_CACHEMAX=GDAL_CACHE):
         write_scene(stack, out, tags=tags)
     work.remove()
     return stack
 
 
-def _begin(
-    work: WorkFolder, source: SceneSource, chain: Chain, seed: int, overlap: int | None
-) -> dict[str, Any]:
-    """Return the job, and save what its tiles depend on with the identity of the image."""
-    with known_inputs(inputs_path(work.path / _STACK)):
-        job = {
-            "source": source.to_json(),
-            "chain": [step.to_json() for step in chain.steps],
-            "seed": seed,
-            "overlap": overlap,
-        }
-        key = plan_key(job)
-        _store(work.path, key).begin()
-    return job | {"key": key}
-
-
-def fit_chain(
-    folder: Path, *, report: Report = lambda _share, _what: None
-) -> dict[str, Any]:
+def fit_chain(folder: Path, *, report: Report) -> dict[str, Any]:
     """Fit and save the chain of a job; return the levels that every tile needs."""
     path = folder.resolve()
-    job = WorkFolder(path).job()
+    job, scene = _open_job(path)
     chain = Chain.parse(job["chain"])
-    with small_gdal_cache():
+    with gdal_env(GDAL_CACHEMAX=GDAL_CACHE):
         levels = fit_blockwise(
             chain,
-            _open_scene(path, job),
+            scene,
             seed=job["seed"],
             overlap=job["overlap"],
             progress=lambda done, total: report(done / total, "fitting the chain"),
@@ -136,23 +125,17 @@ def fit_chain(
     return {"levels": levels, "peak": peak_bytes()}
 
 
-def compute_tiles(
-    folder: Path,
-    *,
-    first: int,
-    stop: int,
-    report: Report = lambda _share, _what: None,
-) -> dict[str, Any]:
+def compute_tiles(folder: Path, *, first: int, stop: int, report: Report) -> dict[str, Any]:
     """Compute and save the feature tiles of one task."""
     path = folder.resolve()
     features = _features_of_job(path, modified_ns(path / "job.json"))
     parts, new = tiles(features.scene.shape, _SIDE), 0
-    check_tile_range(first, stop, len(parts))
-    with small_gdal_cache():
-        for number in range(first, stop):
+    tile_tasks.check_tile_range(first, stop, len(parts))
+    with gdal_env(GDAL_CACHEMAX=GDAL_CACHE):
+        for number, tile in enumerate(parts[first:stop], first):
             report((number - first) / (stop - first), "computing features")
-            if features.load(number, parts[number]) is None:
-                values = features.compute(parts[number])
+            if features.load(number, tile) is None:
+                values = features.scene.read(tile.rows, tile.cols)
                 features.store.save(number, {_LAYER: values})
                 new += 1
     return {"computed": new, "peak": peak_bytes()}
@@ -164,9 +147,6 @@ class _TiledFeatures(NamedTuple):
     scene: Scene
     store: TileStore
 
-    def compute(self, tile: Tile) -> Array:
-        return self.scene.read(tile.rows, tile.cols)
-
     def load(self, number: int, tile: Tile) -> Array | None:
         like = np.empty((self.scene.n_bands, *tile.shape), dtype=np.float32)
         saved = self.store.load(number, {_LAYER: like})
@@ -176,42 +156,44 @@ class _TiledFeatures(NamedTuple):
 @lru_cache(maxsize=1)
 def _features_of_job(path: Path, _modified: int) -> _TiledFeatures:
     """Open scene and chain once for all tiles that a process computes."""
-    job = WorkFolder(path).job()
-    scene = _open_scene(path, job)
+    job, scene = _open_job(path)
     chain, levels = load_chain(RunFolder(path), _CHAIN), result_of(path, "fit")["levels"]
     features = blockwise(chain, scene, overlap=job["overlap"], levels=levels)
     noted = features.noting(*overlap_note(chain, job["overlap"]))
-    return _TiledFeatures(noted, _store(path, job["key"]))
+    return _TiledFeatures(noted, _store(path, job))
 
 
-def _store(path: Path, key: str) -> TileStore:
-    return TileStore(path / _STACK, {"key": key})
+def _store(path: Path, job: dict[str, Any]) -> TileStore:
+    return TileStore(path / _STACK, {"key": job["key"]})
 
 
-def _open_scene(path: Path, job: dict[str, Any]) -> Scene:
-    """Open the scene of a job, if its file has not changed."""
+def _open_job(path: Path) -> tuple[dict[str, Any], Scene]:
+    """Read a job, and open its scene if the file has not changed."""
+    job = WorkFolder(path).job()
     with known_inputs(inputs_path(path / _STACK)):
-        return SceneSource.from_json(job["source"]).open()
+        return job, SceneSource.from_json(job["source"]).open()
 
 
 def _stack_of_tiles(path: Path) -> Scene:
     """Return the scene of the features, read lazily from the saved tiles."""
     features = _features_of_job(path, modified_ns(path / "job.json"))
-    scene = features.scene
-    parts, across = tiles(scene.shape, _SIDE), -(-scene.shape[1] // _SIDE)
+    scene, parts = features.scene, tiles(features.scene.shape, _SIDE)
+    across = -(-scene.shape[1] // _SIDE)
 
     def fetch(index: tuple[Indices, ...]) -> Array:
         bands, rows, columns = index
         window = Tile(bounding_slice(rows), bounding_slice(columns))
         values = np.empty((scene.n_bands, *window.shape), dtype=np.float32)
-        for row in range(window.rows.start // _SIDE, (window.rows.stop - 1) // _SIDE + 1):
-            for col in range(
-                window.cols.start // _SIDE, (window.cols.stop - 1) // _SIDE + 1
-            ):
-                tile = parts[number := row * across + col]
-                saved = features.load(number, tile)
-                part = features.compute(tile) if saved is None else saved
-                _copy_overlap(values, window, part, tile)
+        sides = (
+            range(side.start // _SIDE, -(-side.stop // _SIDE))
+            for side in (window.rows, window.cols)
+        )
+        for row, col in product(*sides):
+            tile = parts[number := row * across + col]
+            saved = features.load(number, tile)
+            part = scene.read(tile.rows, tile.cols) if saved is None else saved
+            common = _intersection(window, tile)
+            values[:, *common.within(window)] = part[:, *common.within(tile)]
         at = np.ix_(bands, rows - window.rows.start, columns - window.cols.start)
         return np.asarray(values[at])
 
@@ -221,12 +203,7 @@ def _stack_of_tiles(path: Path) -> Scene:
     return scene.replace(cube=xr.DataArray(variable, coords=cube.coords, attrs=cube.attrs))
 
 
-def _copy_overlap(values: Array, window: Tile, part: Array, tile: Tile) -> None:
-    """Copy what a tile and a window have in common into the values of the window."""
-    common = Tile(
-        *(
-            slice(max(one.start, other.start), min(one.stop, other.stop))
-            for one, other in ((window.rows, tile.rows), (window.cols, tile.cols))
-        )
-    )
-    values[:, *common.within(window)] = part[:, *common.within(tile)]
+def _intersection(first: Tile, second: Tile) -> Tile:
+    """Return what two tiles have in common."""
+    pairs = (first.rows, second.rows), (first.cols, second.cols)
+    return Tile(*(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs))

@@ -8,17 +8,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, cast
 
-import numpy as np
-
-from hypercover.errors import ExperimentError, ModelError, RunError
+from hypercover.classifiers.bundle import load_bundle, save_bundle
+from hypercover.errors import ExperimentError, ModelError
 from hypercover.experiment.config.builders import build_classifier
 from hypercover.experiment.config.schema import ALL, CNNSpec, Experiment
 from hypercover.experiment.results.run_folder import RunFolder
@@ -27,17 +26,12 @@ from hypercover.experiment.tasks.experiment_plan import (
     make_plan,
     task_name,
 )
-from hypercover.experiment.tasks.feature_tasks import model_scene
-from hypercover.experiment.tasks.torchrun import run_ranks
+from hypercover.experiment.tasks.run_context import RunContext
 from hypercover.experiment.tasks.trial import fit_classifier
 from hypercover.figures.formatting import format_duration, format_percent
 from hypercover.files import make_folder, write_text
 from hypercover.jobs.record import result_of
-from hypercover.types import Codes, Mask, Report
-
-if TYPE_CHECKING:
-    from hypercover.experiment.tasks.run_context import RunContext
-
+from hypercover.types import Report
 
 _SCALARS = {
     "loss": "loss/training",
@@ -50,9 +44,15 @@ _SCALARS = {
 
 _log = logging.getLogger(__name__)
 
+Trained = tuple[Any, dict[str, Any]]
+"""A trained network, and the facts of its training for the metrics."""
 
-class Curves:
-    """Reports the progress of a training by epoch, and writes its curves for TensorBoard.
+
+@contextmanager
+def report_epochs(
+    task: str, report: Report, events: Path | None = None
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Provide a function that reports each epoch of a training, and writes its curves.
 
     Parameters
     ----------
@@ -63,54 +63,33 @@ class Curves:
     events : path, optional
         Folder of TensorBoard's event files; None writes none.
     """
+    began, first, writer = time.monotonic(), 0, None
 
-    def __init__(self, task: str, report: Report, events: Path | None = None) -> None:
-        self._task, self._report, self._folder = task, report, events
-        self._writer: Any = None
-        self._began, self._first = time.monotonic(), 0
-
-    def __enter__(self) -> Self:
-        """Begin; the time left is estimated from here."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Write the remaining events."""
-        if self._writer is not None:
-            self._writer.close()
-
-    def __call__(self, record: Mapping[str, Any]) -> None:
-        """Report the record of an epoch."""
+    def report_epoch(record: Mapping[str, Any]) -> None:
+        nonlocal first, writer
         epoch, epochs = int(record["epoch"]), int(record["epochs"])
-        if not self._first:
-            self._begin(epoch, epochs)
-        done = epoch - self._first + 1
-        left = (time.monotonic() - self._began) / done * (epochs - epoch)
-        parts = [f"epoch {epoch} of {epochs} ({format_duration(left)} left)"]
-        parts.append(f"loss {record['loss']:.3f}")
-        if "validation_accuracy" in record:
-            parts.append(f"validation {format_percent(record['validation_accuracy'])} %")
-        self._report(epoch / epochs, ", ".join(parts))
-        if self._writer is not None:
-            self._write(record)
+        if not first:
+            first = epoch
+            writer = None if events is None else _event_writer(events, epoch)
+            if epoch > 1:
+                text = "%s resumes at epoch %d of %d, from its checkpoint."
+                _log.warning(text, task, epoch, epochs)
+        left = (time.monotonic() - began) / (epoch - first + 1) * (epochs - epoch)
+        text = f"epoch {epoch} of {epochs} ({format_duration(left)} left)"
+        text += f", loss {record['loss']:.3f}"
+        if (accuracy := record.get("validation_accuracy")) is not None:
+            text += f", validation {format_percent(accuracy)} %"
+        report(epoch / epochs, text)
+        if writer is not None:
+            for name in _SCALARS.keys() & record.keys():
+                writer.add_scalar(_SCALARS[name], record[name], epoch)
+            writer.flush()
 
-    def _begin(self, epoch: int, epochs: int) -> None:
-        """Note the epoch at which the training begins or resumes."""
-        self._first = epoch
-        if epoch > 1:
-            _log.warning(
-                "%s resumes at epoch %d of %d, from its checkpoint.",
-                self._task,
-                epoch,
-                epochs,
-            )
-        if self._folder is not None:
-            self._writer = _event_writer(self._folder, epoch)
-
-    def _write(self, record: Mapping[str, Any]) -> None:
-        for name, chart in _SCALARS.items():
-            if name in record:
-                self._writer.add_scalar(chart, record[name], int(record["epoch"]))
-        self._writer.flush()
+    try:
+        yield report_epoch
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def _event_writer(folder: Path, epoch: int) -> Any:
@@ -131,9 +110,8 @@ def check_tensorboard() -> None:
     """
     if find_spec("tensorboard") is None:
         raise ExperimentError(
-            "tensorboard: true needs the package tensorboard, which is not installed; "
-            "install it with pip install 'hypercover[tensorboard]', or set "
-            "tensorboard: false."
+            "tensorboard: true needs the package tensorboard, which is not installed; install "
+            "it with pip install 'hypercover[tensorboard]', or set tensorboard: false."
         )
 
 
@@ -146,6 +124,8 @@ _UNRELATED = {"name", "map", "map_from", "tensorboard", "search", "gap", "notes"
 _SHOWN = 4
 
 _FINGERPRINT = re.compile("[0-9a-f]{16,128}")
+
+_MARK, _TRAINED = "experiment.txt", "trained"
 
 _ASIDE = "aside"
 """Folder of the checkpoints of other experiments, next to those of the tasks."""
@@ -168,15 +148,25 @@ class CheckpointFolder:
     @classmethod
     def of(cls, run: RunFolder, experiment: Experiment, task: str) -> "CheckpointFolder":
         """Return the folder of a task; what another experiment left in it is removed."""
-        made = cls(run.checkpoints / task, _fingerprints(experiment)[task])
-        if not made.ours:
-            made.remove()
-        return made
+        folder = cls.all_of(run, experiment)[task]
+        if not folder.ours:
+            folder.remove()
+        return folder
+
+    @classmethod
+    def all_of(
+        cls, run: RunFolder, experiment: Experiment
+    ) -> dict[str, "CheckpointFolder"]:
+        """Return the folder of each task, whether it exists or not, by name."""
+        prints = make_plan(experiment.model_copy(update=_RUNNERS)).fingerprints
+        return {
+            task: cls(run.checkpoints / task, print_) for task, print_ in prints.items()
+        }
 
     def begin(self) -> Path:
         """Create the folder and return it."""
         make_folder(self.path)
-        write_text(self._mark, f"{self.fingerprint}\n")
+        write_text(self.path / _MARK, f"{self.fingerprint}\n")
         return self.path
 
     @property
@@ -192,7 +182,7 @@ class CheckpointFolder:
         whether it held a checkpoint or trained network; otherwise it is removed
         """
         recorded = self._recorded()
-        if not recorded or not (self.under_way or self._trained.exists()):
+        if not recorded or not (self.under_way or (self.path / _TRAINED).exists()):
             self.remove()
             return False
         place = self._aside(recorded)
@@ -216,19 +206,15 @@ class CheckpointFolder:
 
     def keep(self, classifier: Any, facts: dict[str, Any]) -> None:
         """Save a trained network for the task that evaluates it."""
-        from hypercover.classifiers.bundle import save_bundle
+        save_bundle(self.path / _TRAINED, classifier, facts)
 
-        save_bundle(self._trained, classifier, facts)
-
-    def trained(self, device: str = "auto") -> tuple[Any, dict[str, Any]] | None:
+    def trained(self, device: str = "auto") -> Trained | None:
         """Load the trained network and the facts of its training, if there are any.
 
         ``device`` is the device on which it will compute.
         """
-        from hypercover.classifiers.bundle import load_bundle
-
         try:
-            bundle = load_bundle(self._trained, device=device)
+            bundle = load_bundle(self.path / _TRAINED, device=device)
             facts = {name: bundle.card[name] for name in ("train_seconds", "training")}
         except (ModelError, KeyError):
             return None
@@ -243,21 +229,13 @@ class CheckpointFolder:
     def _recorded(self) -> str:
         """Return the fingerprint of the training that left the folder, if there is one."""
         try:
-            text = self._mark.read_text(encoding="utf-8").strip()
+            text = (self.path / _MARK).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             return ""
         return text if _FINGERPRINT.fullmatch(text) else ""
 
     def _aside(self, fingerprint: str) -> Path:
         return self.path.parent / _ASIDE / f"{self.path.name}-{fingerprint[:16]}"
-
-    @property
-    def _mark(self) -> Path:
-        return self.path / "experiment.txt"
-
-    @property
-    def _trained(self) -> Path:
-        return self.path / "trained"
 
 
 def set_aside_checkpoints(
@@ -268,13 +246,13 @@ def set_aside_checkpoints(
     Hours of training survive a mistyped ``--set``: they resume once the experiment is again
     the one that left them.  ``before`` is the experiment of the last run in the folder.
     """
-    prints, aside = _fingerprints(now), []
+    folders, aside = CheckpointFolder.all_of(run, now), []
     for path in sorted(run.checkpoints.glob("*")):
-        found = CheckpointFolder(path, prints.get(path.name, ""))
-        if path.name != _ASIDE and not found.ours and found.set_aside():
+        folder = folders.get(path.name, CheckpointFolder(path, ""))
+        if path.name != _ASIDE and not folder.ours and folder.set_aside():
             aside.append(path.name)
-    for task, fingerprint in prints.items():
-        CheckpointFolder(run.checkpoints / task, fingerprint).restore()
+    for folder in folders.values():
+        folder.restore()
     if aside:
         _log.warning(
             "The checkpoints of %s belong to another experiment (%s): training starts anew, and "
@@ -287,19 +265,10 @@ def set_aside_checkpoints(
 
 def log_resuming(run: RunFolder, experiment: Experiment) -> None:
     """Log which trainings resume; those in other processes only write to their own logs."""
-    found = [
-        task
-        for task, fingerprint in _fingerprints(experiment).items()
-        if (kept := CheckpointFolder(run.checkpoints / task, fingerprint)).ours
-        and kept.under_way
-    ]
-    if found:
-        _log.warning("Resuming from the checkpoints of %s.", _listed(found))
-
-
-def _fingerprints(experiment: Experiment) -> Mapping[str, str]:
-    """Return the fingerprint of each task, whatever the device and processes."""
-    return make_plan(experiment.model_copy(update=_RUNNERS)).fingerprints
+    folders = CheckpointFolder.all_of(run, experiment).items()
+    tasks = [task for task, folder in folders if folder.ours and folder.under_way]
+    if tasks:
+        _log.warning("Resuming from the checkpoints of %s.", _listed(tasks))
 
 
 def _differences(before: Experiment | None, now: Experiment) -> Iterator[str]:
@@ -308,7 +277,10 @@ def _differences(before: Experiment | None, now: Experiment) -> Iterator[str]:
         yield "its experiment.yaml cannot be read"
         return
     left_out = _UNRELATED | set(_RUNNERS)
-    old, new = (dict(_leaves(each, left_out)) for each in (before, now))
+    old, new = (
+        dict(_leaves(each.model_dump(mode="json", exclude=left_out)))
+        for each in (before, now)
+    )
     if old == new:
         yield "a file that it reads has changed"
     for key in old | new:
@@ -316,15 +288,13 @@ def _differences(before: Experiment | None, now: Experiment) -> Iterator[str]:
             yield f"{key} was {_shown(old.get(key))}, not {_shown(new.get(key))}"
 
 
-def _leaves(experiment: Experiment, left_out: set[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the values of an experiment, each with its dotted path."""
-    waiting = list(experiment.model_dump(mode="json", exclude=left_out).items())
-    while waiting:
-        key, value = waiting.pop(0)
+def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the innermost values of nested mappings, each with its dotted path."""
+    for key, value in values.items():
         if isinstance(value, dict):
-            waiting[:0] = [(f"{key}.{name}", inner) for name, inner in value.items()]
+            yield from _leaves(value, f"{path}{key}.")
         else:
-            yield key, value
+            yield f"{path}{key}", value
 
 
 def _shown(value: Any) -> str:
@@ -336,28 +306,11 @@ def _listed(items: list[str]) -> str:
     return ", ".join(items[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-Trained = tuple[Any, dict[str, Any]]
-
-
-def training_facts(trained: Mask, labels: Codes) -> dict[str, Any]:
-    """Count the pixels (y, x) that a model is trained on, and those of each class.
-
-    Examples
-    --------
-    >>> labels = np.array([[1, 1, 0, 7]])
-    >>> training_facts(labels > 0, labels)
-    {'pixels': 3, 'per_class': {'1': 2, '7': 1}}
-    """
-    codes, counts = np.unique(labels[trained], return_counts=True)
-    per_class = dict(zip(map(str, codes.tolist()), counts.tolist(), strict=True))
-    return {"pixels": int(counts.sum()), "per_class": per_class}
-
-
 @dataclass(frozen=True)
 class NetworkTraining:
     """The training of one network on one split with one seed."""
 
-    context: "RunContext"
+    context: RunContext
     """The run it belongs to."""
     model: str
     """Name of the model."""
@@ -404,65 +357,35 @@ class NetworkTraining:
         """The folder of its checkpoints."""
         return CheckpointFolder.of(self.context.folder, self.context.experiment, self.task)
 
-    def result(self, report: Report) -> Trained:
-        """Return the trained network and the facts of its training.
-
-        It is trained in this process or in as many as the experiment asks for, unless a
-        batch job has already trained it.
-        """
-        processes = self.context.experiment.processes
-        device = self.context.experiment.device
-        network = self.checkpoints.trained(device)
-        if network is None and processes == 1:
-            return self.train(report)
-        if network is None:
-            self.checkpoints.begin()
-            run_ranks(self.context.folder.path, self.task, processes, report)
-            network = self.checkpoints.trained(device)
-        if network is None:
-            raise RunError(
-                f"The processes of {self.task} ended without a trained network; run again."
-            )
-        return network
-
     def train(self, report: Report) -> Trained:
         """Train in this process, alone or as one of several."""
-        context, spec = self.context, self.spec
-        device = context.experiment.device
-        network = build_classifier(spec, seed=self.seed, device=device)
-        wants_events = context.experiment.tensorboard
-        events = context.folder.tensorboard(self.task) if wants_events else None
-        with Curves(self.task, report, events) as network.progress:
+        context, spec, experiment = self.context, self.spec, self.context.experiment
+        network = build_classifier(spec, seed=self.seed, device=experiment.device)
+        events = context.folder.tensorboard(self.task) if experiment.tensorboard else None
+        with report_epochs(self.task, report, events) as network.progress:
             seconds = fit_classifier(
                 network,
-                model_scene(context, spec),
+                context.model_scene(spec),
                 context.load_split(self.split, self.seed),
                 window=spec.window,
                 windows=spec.windows,
                 checkpoint=self.checkpoints.begin(),
             )
         network.progress = None
-        return network, _facts(network, seconds)
+        return network, _describe_training(network, seconds)
 
 
-def _facts(network: Any, seconds: float) -> dict[str, Any]:
+def _describe_training(network: Any, seconds: float) -> dict[str, Any]:
     """Describe the training of a network for the metrics."""
-    history = network.history_
-    # A resumed training counts the time before.
-    whole = max(seconds, *(record["seconds"] for record in history[-1:]))
+    from torch import cuda
+
+    history, on_gpu = network.history_, next(network.network_.parameters()).is_cuda
     facts = {
-        "device": _device(network),
+        "device": cuda.get_device_name() if on_gpu else "cpu",
         "precision": network.precision,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "epochs": len(history),
         "samples": history[-1]["samples"],
     }
-    return {"train_seconds": whole, "training": facts}
-
-
-def _device(network: Any) -> str:
-    """Name the device a network was trained on."""
-    from torch import cuda
-
-    on_gpu = next(network.network_.parameters()).is_cuda
-    return cuda.get_device_name() if on_gpu else "cpu"
+    # A resumed training counts the time before.
+    return {"train_seconds": max(seconds, history[-1]["seconds"]), "training": facts}

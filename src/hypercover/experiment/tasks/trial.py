@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import label
 
 from hypercover.evaluation.calibration import (
     Calibration,
@@ -20,6 +21,7 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.run_metrics import FeatureLeakageMetrics, ModelMetrics
 from hypercover.experiment.window_export import windows_for
 from hypercover.features.chain import Chain
+from hypercover.prediction import scene_prediction
 from hypercover.scene.samples import Samples, spectra_of
 from hypercover.scene.scene import Scene
 from hypercover.splits.audit import flattest_band, mean_zone_share, shared_zone_share
@@ -51,7 +53,7 @@ class HeldOut:
 
     labels: Ints
     """Class code of each pixel (n,)."""
-    shares: Array
+    probabilities: Array
     """Probability of each class (n, class)."""
     patches: int
     """Separate patches or blocks of these pixels, or pixels held out one by one."""
@@ -65,8 +67,8 @@ class HeldOut:
         classifiers by the confidence alone.
         """
         if self.by == "validation":
-            return fit_temperature(self.shares, self.labels, classes)
-        return fit_confidence(self.shares, self.labels, classes, units=self.patches)
+            return fit_temperature(self.probabilities, self.labels, classes)
+        return fit_confidence(self.probabilities, self.labels, classes, units=self.patches)
 
 
 def calibrate(
@@ -76,7 +78,7 @@ def calibrate(
     *,
     folds: HeldOut | None = None,
 ) -> tuple[Arrays, Calibration | None]:
-    """Scale the answers for test pixels by a temperature fitted on held-out pixels.
+    """Scale the predictions for test pixels by a temperature fitted on held-out pixels.
 
     A confidence in a map should be the probability that the map is right.  Test pixels
     only measure the result.
@@ -89,44 +91,42 @@ def calibrate(
     Parameters
     ----------
     classifier : trained
-    validation, test : pixels of the split, and its answers
+    validation, test : pixels of the split, and its predictions
     folds : HeldOut, optional
         What `out_of_fold` returned; it goes before the validation pixels.
 
     Returns
     -------
-    answers
-        Those for the test pixels; as they were where nothing is scaled: the
-        model gives no probabilities, or no held-out pixel is of a class it
-        knows, or these lie in fewer than ``MIN_PATCHES`` patches.
+    predictions
+        Those for the test pixels.  They stay as they are if the model gives no
+        probabilities, or no held-out pixel is of a class that it was trained on, or
+        these lie in fewer than ``MIN_PATCHES`` patches.
     Calibration or None
-        None where the model does not say how sure it is.
+        None if the model gives no confidence.
     """
-    from hypercover.prediction.layers import scale_probabilities
-
-    pixels, own = test
-    right = own["labels"] == pixels.labels
-    sure = own.get("confidence")
-    if sure is None or not len(sure) or not np.isfinite(sure).all():
-        return own, None
+    pixels, predicted = test
+    right = predicted["labels"] == pixels.labels
+    confidence = predicted.get("confidence")
+    if confidence is None or not len(confidence) or not np.isfinite(confidence).all():
+        return predicted, None
     held = folds
     if held is None and _is_calibrated(classifier):
         held = _usable(classifier, validation)
-    if held is None or "probabilities" not in own:
-        return own, Calibration.of(sure, right)
+    if held is None or "probabilities" not in predicted:
+        return predicted, Calibration.of(confidence, right)
     proposed = held.temperature(classifier.classes_)
-    after = scale_probabilities(own, classifier.classes_, proposed)
-    about: dict[str, Any] = {
+    scaled = scene_prediction.scale_probabilities(predicted, classifier.classes_, proposed)
+    facts: dict[str, Any] = {
         "proposed": proposed,
-        "error_proposed": calibration_error(after["confidence"], right),
+        "error_proposed": calibration_error(scaled["confidence"], right),
         "fitted_on": len(held.labels),
         "patches": held.patches,
         "by": held.by,
     }
     if not _is_enough(classifier, held):
-        return own, Calibration.of(sure, right, **about)
-    used = {"temperature": proposed, "error_before": calibration_error(sure, right)}
-    return after, Calibration.of(after["confidence"], right, **used, **about)
+        return predicted, Calibration.of(confidence, right, **facts)
+    facts |= {"temperature": proposed, "error_before": calibration_error(confidence, right)}
+    return scaled, Calibration.of(scaled["confidence"], right, **facts)
 
 
 def fit_held_out_temperature(classifier: Any, held: HeldOut | None) -> float | None:
@@ -137,7 +137,7 @@ def fit_held_out_temperature(classifier: Any, held: HeldOut | None) -> float | N
 
 
 def out_of_fold(
-    classifier: Any, land: Samples, spectra: Any, *, guard: int | None = 0
+    classifier: Any, train: Samples, spectra: Any, *, guard: int | None = 0
 ) -> HeldOut | None:
     """Predict the training pixels out of fold.
 
@@ -151,7 +151,7 @@ def out_of_fold(
     Parameters
     ----------
     classifier : trained; clones of it are fitted, each on four fifths of the pixels
-    land : training pixels
+    train : training pixels
     spectra : array (n, band)
         What the classifier sees of them.
     guard : int, optional
@@ -166,55 +166,62 @@ def out_of_fold(
     """
     from sklearn.base import clone
 
-    if hasattr(classifier, "predict_dense") or not hasattr(classifier, "get_params"):
+    if _is_network(classifier) or not hasattr(classifier, "get_params"):
         return None
-    if not hasattr(classifier, "predict_proba") or len(land) < 2:
+    if not hasattr(classifier, "predict_proba") or len(train) < 2:
         return None
-    every = np.arange(0, len(land), -(-len(land) // _MOST))
-    land, spectra = land.take(every), spectra[every]
-    folds, units = _folds_of(land, guard)
+    every = np.arange(0, len(train), -(-len(train) // _MOST))
+    train, spectra = train.take(every), spectra[every]
+    folds, units = _folds_of(train, guard)
     if units < _FOLDS:
         return None
-    shares = np.zeros((len(land), len(classifier.classes_)))
-    known = np.zeros(len(land), dtype=bool)
+    probabilities = np.zeros((len(train), len(classifier.classes_)))
+    predicted = np.zeros(len(train), dtype=bool)
     for fold in np.unique(folds):
         held = folds == fold
-        train = ~held & ~_around(land, held, guard or 0)
-        codes = np.unique(land.labels[train])
+        around = within_distance(_mask_of(train, held), guard or 0)
+        kept = ~held & ~around[train.rows, train.cols]
+        codes = np.unique(train.labels[kept])
         if len(codes) < 2:
             continue
         # As many trees, neighbours or machines: only the pixels are fewer.
-        fitted = clone(classifier).fit(spectra[train], land.labels[train])
+        fitted = clone(classifier).fit(spectra[kept], train.labels[kept])
         columns = np.searchsorted(classifier.classes_, fitted.classes_)
-        shares[np.ix_(held, columns)] = fitted.predict_proba(spectra[held])
-        known |= held & np.isin(land.labels, codes)
-    usable = known & np.isfinite(shares).all(axis=1)
+        probabilities[np.ix_(held, columns)] = fitted.predict_proba(spectra[held])
+        predicted |= held & np.isin(train.labels, codes)
+    usable = predicted & np.isfinite(probabilities).all(axis=1)
     if not usable.any():
         return None
-    return HeldOut(land.labels[usable], shares[usable], units, "folds")
+    return HeldOut(train.labels[usable], probabilities[usable], units, "folds")
 
 
-def _folds_of(land: Samples, guard: int | None) -> tuple[Indices, int]:
+def _folds_of(train: Samples, guard: int | None) -> tuple[Indices, int]:
     """Return the fold (n,) of each pixel, and the number of blocks or pixels dealt to them."""
     if guard is None:
-        units = np.arange(len(land))
+        units = np.arange(len(train))
     else:
-        patches = _patches_of(land)
+        patches = _patches_of(train)
         sizes = np.bincount(patches)
         # Of the patch in which the median pixel lies.
         side = int(np.clip(round(np.median(sizes[patches]) ** 0.5), *_SIDES))
-        cells = np.stack([land.rows // side, land.cols // side], axis=1)
+        cells = np.stack([train.rows // side, train.cols // side], axis=1)
         units = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     count = int(units.max()) + 1
-    folds = assign_folds(land.labels, units, min(_FOLDS, count), np.random.default_rng(0))
-    return folds, count
+    rng = np.random.default_rng(0)
+    return assign_folds(train.labels, units, min(_FOLDS, count), rng), count
 
 
-def _around(land: Samples, held: Mask, guard: int) -> Mask:
-    """Tell which pixels (n,) lie within the guard around those that are held out."""
-    mask = np.zeros((land.rows.max() + 1, land.cols.max() + 1), dtype=bool)
-    mask[land.rows[held], land.cols[held]] = True
-    return within_distance(mask, guard)[land.rows, land.cols]
+def _mask_of(pixels: Samples, which: Any = slice(None)) -> Mask:
+    """Return a mask (y, x) that covers the pixels and holds some of them."""
+    mask = np.zeros((pixels.rows.max() + 1, pixels.cols.max() + 1), dtype=bool)
+    mask[pixels.rows[which], pixels.cols[which]] = True
+    return mask
+
+
+def _patches_of(pixels: Samples) -> Indices:
+    """Return the number (n,) of each pixel's patch: pixels that touch, if only at a corner."""
+    patches, _ = label(_mask_of(pixels), np.ones((3, 3)))
+    return np.asarray(patches[pixels.rows, pixels.cols] - 1)
 
 
 def _is_calibrated(classifier: Any) -> bool:
@@ -228,26 +235,17 @@ def _is_enough(classifier: Any, held: HeldOut) -> bool:
 
 
 def _usable(classifier: Any, validation: PredictedSamples) -> HeldOut | None:
-    """Return the validation pixels of known classes and their probabilities, if any."""
-    pixels, answers = validation
-    shares = answers.get("probabilities")
-    if shares is None or not np.isfinite(shares).all():
+    """Return the validation pixels of trained classes and their probabilities, if any."""
+    pixels, predicted = validation
+    probabilities = predicted.get("probabilities")
+    if probabilities is None or not np.isfinite(probabilities).all():
         return None
-    known = np.isin(pixels.labels, classifier.classes_)
-    if not known.any():
+    trained = np.isin(pixels.labels, classifier.classes_)
+    if not trained.any():
         return None
-    land = pixels.take(known)
-    patches = int(_patches_of(land).max()) + 1
-    return HeldOut(land.labels, shares[:, known].T, patches, "validation")
-
-
-def _patches_of(land: Samples) -> Indices:
-    """Return the number (n,) of each pixel's patch: pixels that touch, if only at a corner."""
-    from scipy.ndimage import label
-
-    mask = np.zeros((land.rows.max() + 1, land.cols.max() + 1), dtype=bool)
-    mask[land.rows, land.cols] = True
-    return np.asarray(label(mask, np.ones((3, 3)))[0][land.rows, land.cols] - 1)
+    pixels = pixels.take(trained)
+    patches = int(_patches_of(pixels).max()) + 1
+    return HeldOut(pixels.labels, probabilities[:, trained].T, patches, "validation")
 
 
 def feature_leakage(chain: Chain, stack: Scene, split: Split) -> FeatureLeakageMetrics:
@@ -258,29 +256,27 @@ def feature_leakage(chain: Chain, stack: Scene, split: Split) -> FeatureLeakageM
     its value: averaged over all features, which distinguishes splits, and in the flattest
     band, which is an upper bound that large thresholds push towards 1 under any split.
     """
-    if chain.reach is not None:
-        return _described(FeatureLeakageMetrics(
-            chain=chain.text, reach=chain.reach, shared_zone=None, mean_zone=None, band=None
-        ))  # fmt: skip
-    values = np.asarray(stack.cube.values)
-    flattest = flattest_band(values)
-    return _described(
-        FeatureLeakageMetrics(
-            chain=chain.text,
-            reach=None,
-            shared_zone=shared_zone_share(split, values[flattest]),
-            mean_zone=mean_zone_share(split, values),
-            band=str(stack.cube.coords["band_name"].values[flattest]),
-        )
+    leakage = FeatureLeakageMetrics(
+        chain=chain.text, reach=chain.reach, shared_zone=None, mean_zone=None, band=None
     )
+    if chain.reach is None:
+        values = np.asarray(stack.cube.values)
+        flattest = flattest_band(values)
+        zones = {
+            "shared_zone": shared_zone_share(split, values[flattest]),
+            "mean_zone": mean_zone_share(split, values),
+            "band": str(stack.cube.coords["band_name"].values[flattest]),
+        }
+        leakage = leakage.model_copy(update=zones)
+    return _described(leakage)
 
 
 def mean_feature_leakage(audits: Sequence[FeatureLeakageMetrics]) -> FeatureLeakageMetrics:
     """Average the leakage of the same features over several seeds."""
     means = {}
     for name in ("shared_zone", "mean_zone"):
-        known = [share for one in audits if (share := getattr(one, name)) is not None]
-        means[name] = fmean(known) if known else None
+        shares = [share for audit in audits if (share := getattr(audit, name)) is not None]
+        means[name] = fmean(shares) if shares else None
     return _described(audits[0].model_copy(update=means))
 
 
@@ -303,10 +299,9 @@ def _described(leakage: FeatureLeakageMetrics) -> FeatureLeakageMetrics:
 
 def _percent(share: float) -> str:
     """Write a share so that it is never rounded to none or all."""
-    text = f"{100 * share:.1f} %"
     if 0 < share < 0.0005:
         return "less than 0.1 %"
-    return "more than 99.9 %" if 0.9995 <= share < 1 else text
+    return "more than 99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,18 +318,15 @@ class Trial:
     """Calibration of its confidence; None if it gives no confidence."""
     validation_accuracy: float | None
     """Share of validation pixels it got right; None without such pixels."""
-    train_seconds: float
-    """Wall time of the training, without that of a search before it."""
     predict_seconds: float
     """Wall time of predicting validation and test pixels."""
+    train_seconds: float = 0.0
+    """Wall time of the training, without that of a search before it."""
 
     def to_metrics(self) -> ModelMetrics:
         """Return the result as a part of the metrics of a run."""
-        changes: dict[str, Any] = {
-            "validation_accuracy": self.validation_accuracy,
-            "train_seconds": self.train_seconds,
-            "predict_seconds": self.predict_seconds,
-        }
+        names = "validation_accuracy", "train_seconds", "predict_seconds"
+        changes = {name: getattr(self, name) for name in names}
         if self.calibration is not None:
             changes["calibration"] = self.calibration.to_metrics()
         return self.evaluation.to_metrics().model_copy(update=changes)
@@ -354,16 +346,27 @@ def run_trial(
 
     Parameters
     ----------
-    classifier : an untrained classifier with ``fit_classifier`` and ``predict``
+    classifier : an untrained classifier with ``fit`` and ``predict``
     scene : the image and its labels
     split : which pixels train and which test
     window : side of the windows the classifier sees; 1 for spectra
     windows : a window file to train from; map and test take the scene
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from hypercover.scene.simulation.settings import SimulationSettings
+    >>> from hypercover.scene.simulation.simulate import simulated_scene
+    >>> from hypercover.splits.random_split import RandomSplit
+    >>> scene = simulated_scene(SimulationSettings(rows=32, cols=32, bands=8, classes=3))
+    >>> split = RandomSplit(train=0.2).split(scene.usable_labels, seed=0)
+    >>> trial = run_trial(GaussianNB(), scene, split)
+    >>> 0.5 < trial.evaluation.overall_accuracy <= 1
+    True
     """
     seconds = fit_classifier(classifier, scene, split, window=window, windows=windows)
-    return evaluate_classifier(
-        classifier, scene, split, window=window, train_seconds=seconds
-    )
+    trial = evaluate_classifier(classifier, scene, split, window=window)
+    return replace(trial, train_seconds=seconds)
 
 
 def fit_classifier(
@@ -390,23 +393,22 @@ def fit_classifier(
     """
     scene.check_range()
     labels = scene.usable_labels
-    train, shown = split.samples("train", labels), Samples.of(np.zeros_like(labels))
+    train, validation = split.samples("train", labels), Samples.of(np.zeros_like(labels))
     extra: dict[str, Any] = {}
     if _is_network(classifier):
-        shown = split.samples("validation", labels)
-        shown = shown.take(np.isin(shown.labels, train.labels))
+        validation = split.samples("validation", labels)
+        validation = validation.take(np.isin(validation.labels, train.labels))
         extra["checkpoint"] = checkpoint
     # Both out of one stack, which holds the padded scene once.
-    looked = _joined(train, shown)
-    looks = (
-        _classifier_input(scene, looked, window)
-        if windows is None
-        else windows_for(windows, scene, looked, window)
-    )
-    if len(shown):
-        extra["validation"] = looks[len(train) :], shown.labels
+    both = _joined(train, validation)
+    if windows is None:
+        X = _classifier_input(scene, both, window)
+    else:
+        X = windows_for(windows, scene, both, window)
+    if len(validation):
+        extra["validation"] = X[len(train) :], validation.labels
     began = time.perf_counter()
-    classifier.fit(looks[: len(train)], train.labels, **extra)
+    classifier.fit(X[: len(train)], train.labels, **extra)
     return time.perf_counter() - began
 
 
@@ -417,12 +419,7 @@ def _joined(first: Samples, second: Samples) -> Samples:
 
 
 def evaluate_classifier(
-    classifier: Any,
-    scene: Scene,
-    split: Split,
-    *,
-    window: int = 1,
-    train_seconds: float = 0.0,
+    classifier: Any, scene: Scene, split: Split, *, window: int = 1
 ) -> Trial:
     """Test a trained classifier on the test pixels of a split, and audit the split.
 
@@ -430,36 +427,28 @@ def evaluate_classifier(
     were held out in turn or, of a network, on the validation pixels.
     """
     labels = scene.usable_labels
-    held, test = (split.samples(part, labels) for part in ("validation", "test"))
+    validation, test = (split.samples(part, labels) for part in ("validation", "test"))
     began = time.perf_counter()
-    both = predict_samples(classifier, scene, _joined(held, test), window)
+    both = predict_samples(classifier, scene, _joined(validation, test), window)
     seconds = time.perf_counter() - began
-    shown = {name: values[..., : len(held)] for name, values in both.items()}
-    own = {name: values[..., len(held) :] for name, values in both.items()}
+    count = len(validation)
+    first, second = (
+        {name: values[..., part] for name, values in both.items()}
+        for part in (slice(count), slice(count, None))
+    )
     guard = guard_distance(split, labels)
     folds = out_of_fold_for_split(classifier, scene, split, guard) if window == 1 else None
-    answers, calibration = calibrate(classifier, (held, shown), (test, own), folds=folds)
-    tested = Predictions.of(
-        test,
-        answers["labels"],
-        shape=scene.shape,
-        confidence=answers.get("confidence"),
+    predicted, calibration = calibrate(
+        classifier, (validation, first), (test, second), folds=folds
     )
-    return Trial(
-        classifier,
-        evaluate(
-            tested.predicted,
-            labels=labels,
-            split=split,
-            legend=scene.legend,
-            window=window,
-        ),
-        tested,
-        calibration,
-        _accuracy(shown["labels"], held),
-        train_seconds,
-        seconds,
+    confidence, shape = predicted.get("confidence"), scene.shape
+    tested = Predictions.of(test, predicted["labels"], shape=shape, confidence=confidence)
+    evaluation = evaluate(
+        tested.predicted, labels=labels, split=split, legend=scene.legend, window=window
     )
+    right = first["labels"] == validation.labels
+    accuracy = float(np.mean(right)) if count else None
+    return Trial(classifier, evaluation, tested, calibration, accuracy, seconds)
 
 
 def guard_distance(split: Split, labels: Codes) -> int | None:
@@ -476,45 +465,36 @@ def guard_distance(split: Split, labels: Codes) -> int | None:
 def out_of_fold_for_split(
     classifier: Any, scene: Scene, split: Split, guard: int | None
 ) -> HeldOut | None:
-    """Predict the training pixels of a split out of fold; None for a network."""
-    if _is_network(classifier):
-        return None
+    """Predict the training pixels of a split out of fold, as `out_of_fold` does."""
     train = split.samples("train", scene.usable_labels)
     return out_of_fold(classifier, train, spectra_of(scene, train), guard=guard)
 
 
 def _classifier_input(scene: Scene, samples: Samples, window: int) -> Any:
     """Return what a classifier sees of some pixels: windows, or spectra for one pixel."""
-    if window != 1:
-        return Windows.of(scene, samples, window)
-    return spectra_of(scene, samples)
+    return spectra_of(scene, samples) if window == 1 else Windows.of(scene, samples, window)
 
 
 def predict_samples(classifier: Any, scene: Scene, at: Samples, window: int) -> Arrays:
-    """Predict some samples: class codes and, where it says so, how sure it is of which.
+    """Predict some samples: class codes and, if the classifier gives them, their scores.
 
     A network sees the scene in tiles: that is far faster than window by window,
     gives the same answers, and makes the accuracy that of the map itself.
     """
-    from hypercover.prediction.layers import has_confidence, has_scores, predict_spectra
-
-    asked = ["labels"]
-    asked += ["confidence"] if has_confidence(classifier) else []
-    asked += ["probabilities"] if has_scores(classifier) else []
+    layers = ["labels"]
+    layers += ["confidence"] if scene_prediction.has_confidence(classifier) else []
+    layers += ["probabilities"] if scene_prediction.has_scores(classifier) else []
     if _is_network(classifier):
-        from hypercover.prediction.scene_prediction import predict_pixels
-
-        return predict_pixels(classifier, scene, (at.rows, at.cols), asked)
+        return scene_prediction.predict_pixels(
+            classifier, scene, (at.rows, at.cols), layers
+        )
     if not len(at):
         return {"labels": np.empty(0)}
-    found = predict_spectra(classifier, _classifier_input(scene, at, window), set(asked))
-    return {name: found[name] for name in asked}
+    spectra = _classifier_input(scene, at, window)
+    predicted = scene_prediction.predict_spectra(classifier, spectra, set(layers))
+    return {name: predicted[name] for name in layers}
 
 
 def _is_network(classifier: Any) -> bool:
     """Tell whether a classifier is a network, which has checkpoints and sees whole tiles."""
     return hasattr(classifier, "predict_dense")
-
-
-def _accuracy(predicted: Array, samples: Samples) -> float | None:
-    return float(np.mean(predicted == samples.labels)) if len(samples) else None
