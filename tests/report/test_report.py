@@ -158,9 +158,9 @@ def test_intervals_stand_beside_their_figures_and_are_explained(run_folder, metr
     words = rewritten(run_folder, metrics, models=models)
     assert "71.0 [68.1, 78.9]" in words
     assert "[0.600, 0.700]" in words
-    assert "drawn anew, with repetition, 2,000 times (blocks: 67 blocks of 15 px" in words
+    assert "from a bootstrap of 2,000 resamples (blocks: 67 blocks of 15 px" in words
     assert "90.0 [10, 20]" in words
-    assert "drawn anew" not in rewritten(run_folder, metrics)
+    assert "bootstrap" not in rewritten(run_folder, metrics)
 
 
 def test_too_few_pieces_of_land_to_judge_by_are_told_on_top_and_beside(run_folder, metrics):
@@ -177,7 +177,7 @@ def test_too_few_pieces_of_land_to_judge_by_are_told_on_top_and_beside(run_folde
     assert "71.0 % too few to judge: the test pixels are in 4 fields only" in words
     assert "71.0 too few to judge" in words
     assert "No interval under blocks, too few to judge" in words
-    assert "drawn anew" not in words
+    assert "bootstrap" not in words
 
 
 def test_labels_that_could_not_be_used_are_told(run_folder, metrics):
@@ -205,7 +205,7 @@ def test_calibration_says_how_far_a_confidence_is_off(run_folder, metrics):
     cnn = metrics["models"]["cnn"] | {"calibration": calibration}
     models = metrics["models"] | {"cnn": cnn}
     words = rewritten(run_folder, metrics, models=models)
-    assert "off by 5.2 points in the mean" in words
+    assert "off by 5.2 points on average" in words
     assert "a temperature of 1.70 was fitted on 120 validation pixels" in words
     assert "before that it was off by 22.1 points" in words
     assert "80 to 100 % 60 93.0 71.0" in words
@@ -237,8 +237,8 @@ def test_folds_are_said_to_be_folds(run_folder, metrics):
     cnn = metrics["models"]["cnn"] | {"folds": 5, "repeats": folds}
     words = rewritten(run_folder, metrics, models={"cnn": cnn})
     assert "(5 folds together)" in words
-    assert "The pixels of all folds count together." in words
-    assert "(all draws added up)" in words
+    assert "The pixels of all folds are counted together." in words
+    assert "(sum of all draws)" in words
     assert "seeds" not in words
 
 

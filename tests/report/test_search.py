@@ -97,7 +97,7 @@ def test_the_report_shows_every_cell_and_the_fall(page):
     assert "the best cell falls by 10.0 points, from 77.00 to 67.00 %" in words
     assert "97 % of the scored samples touch a training sample" in words
     assert "100 of 120 samples are scored" in words
-    assert "The training pixels of the main split alone took part." in words
+    assert "Only the training pixels of the main split took part." in words
     assert "test pixels among them" in Words(page(search(on="all"))).text
 
 
@@ -120,7 +120,7 @@ def test_a_model_shows_what_it_was_chosen_from(page):
     assert "C and gamma by cross-validation: 77.00 % with C = 10" in words
     assert "10 random folds of the training pixels" in words
     assert "Each of" not in words
-    assert "of it the search" not in words
+    assert "of it for the search" not in words
 
 
 def test_a_model_shows_what_each_seed_chose_and_what_the_search_took(page):
@@ -129,7 +129,7 @@ def test_a_model_shows_what_each_seed_chose_and_what_the_search_took(page):
     words = Words(page(None, search=found, train_seconds=9.0, search_seconds=8.0)).text
     assert "C by cross-validation: first of 2 seeds 77.00 %" in words
     assert "Each of 2 seeds chose its own: C = 1 (seed 0); C = 10 (seed 1)." in words
-    assert "trained in 9.0 s, 8.0 s of it the search" in words
+    assert "trained in 9.0 s, 8.0 s of it for the search" in words
 
 
 def test_the_report_says_which_way_to_widen_a_grid(page):
