@@ -49,7 +49,7 @@ def test_layers_switch_and_show_the_colours_of_their_pixels(page, land, maps):
         "confidence: cnn",
         "class check: cnn",
     ]
-    compare(page, "Left alone")
+    compare(page, "Left only")
     show(page, left="labels")
     assert near(page.color(*page.spot(*AT, land.shape)), CORN)
     for model in ("svm", "cnn"):
@@ -60,7 +60,7 @@ def test_layers_switch_and_show_the_colours_of_their_pixels(page, land, maps):
 
 
 def test_the_class_check_is_that_of_the_map(page, land, maps, split):
-    compare(page, "Left alone")
+    compare(page, "Left only")
     show(page, left="check-svm")
     wrong = (land.labels > 0) & (land.labels != maps["svm"]) & (split.parts != 1)
     row, col = np.argwhere(wrong)[7]
@@ -216,7 +216,7 @@ def test_a_cell_of_the_matrix_lights_up_its_very_pixels(page, land, maps, split)
     said = page.text(".lit strong")
     assert said.startswith(f"{wanted.sum()} test pixels of Corn taken for <script>")
     assert said.endswith("by svm")
-    compare(page, "Left alone")
+    compare(page, "Left only")
     row, col = np.argwhere(wanted)[0]
     assert near(page.color(*page.spot(row, col, land.shape)), (255, 255, 255))
     assert sum(page.color(*page.spot(20, 48, land.shape))) < 300
