@@ -4,7 +4,7 @@ from hypercover.classifiers.networks.default import DefaultNetwork
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.network_catalog import NETWORKS, register
-from hypercover.classifiers.networks.published import (
+from hypercover.classifiers.networks.published_networks import (
     SSRN,
     AttentionNetwork,
     HybridSN,

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from hypercover.classifiers.networks.network import Dropout
 from hypercover.classifiers.networks.network_catalog import build
-from hypercover.classifiers.networks.published import SSRN, HybridSN
+from hypercover.classifiers.networks.published_networks import SSRN, HybridSN
 from hypercover.classifiers.networks.recipe import Recipe
 
 

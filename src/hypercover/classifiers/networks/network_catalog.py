@@ -9,7 +9,7 @@ import torch
 from hypercover.classifiers.networks.default import DefaultNetwork
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.network import Network
-from hypercover.classifiers.networks.published import (
+from hypercover.classifiers.networks.published_networks import (
     SSRN,
     AttentionNetwork,
     HybridSN,
