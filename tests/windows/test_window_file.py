@@ -22,8 +22,7 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
-from hypercover.windows.window_file import WindowFile
-from hypercover.windows.window_metadata import WindowMetadata
+from hypercover.windows.window_file import WindowFile, WindowMetadata
 from hypercover.windows.window_writer import WindowWriter
 from hypercover.windows.windows import Windows
 
@@ -108,8 +107,14 @@ def test_bad_bands_come_back(tmp_path):
     scene = scene_of()
     bad = np.arange(scene.n_bands) == 1
     marked = scene.replace(cube=scene.cube.assign_coords(bad=("band", bad)))
-    assert write(marked, tmp_path / "W.h5").metadata.bad == tuple(bad.tolist())
-    assert write(scene, tmp_path / "V.h5").metadata.bad is None
+    assert write(marked, tmp_path / "W.h5").metadata.bbl == tuple((~bad).tolist())
+    assert write(scene, tmp_path / "V.h5").metadata.bbl is None
+
+
+def test_a_repr_names_the_file_and_its_windows(made):
+    assert repr(made.file[:5]) == (
+        f"<WindowFile of 5 windows of 4 × 5 × 5 (band, row, col), int16, {made.path}>"
+    )
 
 
 def test_a_legend_larger_than_an_attribute_of_old_may_be(tmp_path):

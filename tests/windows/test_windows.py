@@ -39,6 +39,11 @@ def stack(cube):
     return Windows(cube, rows, cols, size=5)
 
 
+def test_a_repr_names_number_shape_and_type():
+    windows = Windows(np.zeros((2, 4, 4), np.float32), [1], [2], 3)
+    assert repr(windows) == "<Windows of 1 window of 2 × 3 × 3 (band, row, col), float32>"
+
+
 @given(
     bands=st.integers(1, 4),
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),

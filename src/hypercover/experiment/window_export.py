@@ -16,12 +16,13 @@ from hypercover.splits.random_split import draw_validation
 from hypercover.splits.split import PARTS, Split, check_trainable
 from hypercover.types import Array, Bytes, Indices
 from hypercover.windows.window_file import (
+    NO_PART,
     WindowFile,
+    WindowMetadata,
     check_same_scene,
     checksums,
     evenly_spaced,
 )
-from hypercover.windows.window_metadata import NO_PART, WindowMetadata
 from hypercover.windows.window_writer import WindowWriter
 from hypercover.windows.windows import Windows
 

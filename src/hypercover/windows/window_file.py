@@ -1,37 +1,257 @@
 """Window files: windows in HDF5 with labels, positions and split parts, read lazily."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from hypercover.errors import LabelError, SceneError, SplitError
+from hypercover.errors import CallError, LabelError, SceneError, SplitError
+from hypercover.scene.grid import Grid
+from hypercover.scene.io import sample_metadata as entries
 from hypercover.scene.io.limits import check_memory
-from hypercover.scene.io.sample_metadata import check_pixels
 from hypercover.scene.legend import Legend
-from hypercover.scene.samples import Samples
+from hypercover.scene.samples import MOST_WINDOW, Samples
 from hypercover.scene.scene import Scene
+from hypercover.splits.split import PARTS, Split
 from hypercover.types import Array, Floats, Indices, Ints
-from hypercover.windows.window_metadata import (
-    NO_PART,
-    PART_CODES,
-    WindowMetadata,
-    damaged_file,
-)
 from hypercover.windows.windows import LazyStack, Windows
 
+FORMAT, VERSION = "hypercover windows", 1
+NO_PART = len(PARTS)
+"""Code of a window that was written without a split."""
+PART_CODES = {name: code for code, name in enumerate((*PARTS, "none"))}
+"""Code of each part in the dataset ``part``."""
+Contents = Literal["windows", "coordinates"]
+
+_JSON_KEYS = ("band_names", "legend", "checksums", "split_settings")
+_MOST_ATTRIBUTES, _MOST_BYTES = 1000, 2**24
+_MOST_SETTINGS, _MOST_NUMBER, _MOST_LETTERS = 64, 2**53, 1000
 _COMPARED = 32
 """Windows compared with a scene: enough to tell scenes apart, few enough to read at once."""
 _LARGEST_CHUNK = 2**28
 """Bytes HDF5 may have to unpack to read one value."""
+_FAULTS = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+"""What h5py raises for damaged files."""
 _RUN = 64
 """Windows read together from a file without chunks."""
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError(f"the window size must be odd, got {size}")
+    return size
+
+
+_Bounded = Field(gt=-_MOST_NUMBER, lt=_MOST_NUMBER, allow_inf_nan=False)
+_Letters = Annotated[str, Field(max_length=_MOST_LETTERS)]
+_Setting = None | bool | Annotated[int, _Bounded] | Annotated[float, _Bounded] | _Letters
+_Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class WindowMetadata(BaseModel):
+    """What is known of windows apart from their values, labels and positions.
+
+    The entries are the attributes of a window file, which any HDF5 reader shows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal["hypercover windows"] = "hypercover windows"
+    """Name of the format."""
+    version: Literal[1] = 1
+    """Version of the format."""
+    axes: entries.Text = "window,band,row,col"
+    """Order of the axes."""
+    window: Annotated[int, Field(ge=1, le=MOST_WINDOW), AfterValidator(_odd)]
+    """Side of a window in pixels."""
+    dtype: entries.ValueType
+    """Type of the values: that of the scene."""
+    padding: entries.Text = (
+        "edge: windows that reach over the edge of the scene repeat its edge pixels"
+    )
+    """How windows at the edge of the scene are filled."""
+    nodata: entries.Text = "pixels without data are zero in every band"
+    """How pixels without data are filled."""
+    bands: entries.BandNumbers
+    """Band numbers in the source of the scene, from 1."""
+    wavelengths: entries.Numbers | None = None
+    """Centre of each band in nm, where known for every band."""
+    fwhm: entries.Numbers | None = None
+    """Full width at half maximum of each band in nm, where known for every band."""
+    bbl: entries.Numbers | None = None
+    """1 for good bands and 0 for bad ones, where any is marked as bad."""
+    band_names: entries.Texts | None = None
+    """Name of each band, where they have names."""
+    legend: entries.LegendEntry
+    """Names and colours of the classes."""
+    scene: entries.Text = "scene"
+    """Name of the scene."""
+    source: entries.Text = ""
+    """Path the scene was read from."""
+    simulated: bool = False
+    """Whether the scene was computed rather than measured."""
+    split: entries.Text = "none"
+    """Kind of the split whose parts are recorded: random, blocks, …, or none."""
+    split_settings: Annotated[
+        dict[_Letters, _Setting], Field(max_length=_MOST_SETTINGS)
+    ] = Field(default_factory=dict)
+    """Settings of that split, such as the size of its blocks."""
+    contents: Contents | None = None
+    """What the file holds; None in older files, which hold windows."""
+    checksums: Annotated[tuple[_Checksum, ...], Field(max_length=2**10)] | None = None
+    """SHA-256 of windows spread over the file, or None in older files."""
+    parts: entries.Text = ", ".join(f"{code} {name}" for name, code in PART_CODES.items())
+    """Meaning of the codes in the dataset ``part``."""
+    grid_rows: entries.Side
+    """Rows of the scene."""
+    grid_cols: entries.Side
+    """Columns of the scene."""
+    crs: entries.Crs | None = None
+    """Coordinate reference system as WKT, where known."""
+    transform: entries.Transform
+    """Affine a, b, c, d, e, f: x = a·col + b·row + c, y = d·col + e·row + f."""
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        names = ("wavelengths", "fwhm", "bbl", "band_names")
+        columns = ((name, getattr(self, name)) for name in names)
+        entries.check_lengths(len(self.bands), "bands", columns)
+        return self
+
+    @classmethod
+    def of(
+        cls,
+        scene: Scene,
+        window: int,
+        split: Split | None = None,
+        contents: Contents | None = None,
+    ) -> Self:
+        """Collect the metadata of windows around pixels of a scene.
+
+        Raises
+        ------
+        SceneError
+            If the type of the scene's values cannot be stored.
+        """
+        dtype = np.dtype("u1" if scene.cube.dtype.kind == "b" else scene.cube.dtype)
+        if dtype.kind not in "iuf" or dtype.itemsize > 8:
+            raise SceneError(
+                "Windows hold integers or floats of at most 64 bits, but the values of "
+                f"{scene.name} are {dtype}; convert the image first."
+            )
+        grid, bad = scene.grid, scene.bad
+        settings = {} if split is None else split.settings
+        values = {
+            "window": window,
+            "dtype": dtype.name,
+            "bands": scene.bands.tolist(),
+            "legend": scene.legend,
+            "grid_rows": grid.rows,
+            "grid_cols": grid.cols,
+            "crs": grid.crs,
+            "transform": grid.transform,
+            "wavelengths": entries.known_values(scene.wavelengths),
+            "fwhm": entries.known_values(scene.fwhm),
+            "bbl": (~bad).astype(float).tolist() if bad.any() else None,
+            "band_names": scene.band_names,
+            "scene": scene.name,
+            "source": scene.source,
+            "simulated": scene.simulated,
+            "split": "none" if split is None else split.kind,
+            "split_settings": {key: of for key, of in settings.items() if _is_setting(of)},
+            "contents": contents,
+        }
+        try:
+            return entries.validated(cls, values)
+        except ValueError as error:
+            raise SceneError(
+                f"The metadata of {scene.name} cannot be stored with its windows: {error}; "
+                "correct the image."
+            ) from error
+
+    @property
+    def grid(self) -> Grid:
+        """Shape and georeference of the scene."""
+        return Grid(self.grid_rows, self.grid_cols, self.crs, self.transform)
+
+    @property
+    def window_shape(self) -> tuple[int, int, int]:
+        """Shape of one window: (band, row, col)."""
+        return len(self.bands), self.window, self.window
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of one window before compression."""
+        return int(np.prod(self.window_shape)) * np.dtype(self.dtype).itemsize
+
+    def attributes(self) -> dict[str, Any]:
+        """Return HDF5 attributes: numbers, arrays of numbers, and text."""
+        values = self.model_dump(exclude_none=True)
+        for key in values.keys() & set(_JSON_KEYS):
+            values[key] = json.dumps(values[key], ensure_ascii=False)
+        return {key: _attribute(value) for key, value in values.items()}
+
+    @classmethod
+    def read(cls, attributes: Any) -> Self:
+        """Read and validate the attributes of an HDF5 file.
+
+        Raises
+        ------
+        ValueError
+            If they are damaged, contradictory, or not those of a window file.
+        """
+        values = _plain(attributes)
+        version = values.get("version")
+        if values.get("format") != FORMAT:
+            raise ValueError(f"it is not a file of the format {FORMAT!r}")
+        if version != VERSION:
+            raise ValueError(f"it is of version {version}, and only {VERSION} can be read")
+        return entries.validated(cls, values)
+
+
+def _is_setting(value: Any) -> bool:
+    """Tell whether a setting of a split is plain and small enough to be stored."""
+    if isinstance(value, str):
+        return len(value) <= _MOST_LETTERS
+    return value is None or (isinstance(value, int | float) and abs(value) < _MOST_NUMBER)
+
+
+def _attribute(value: Any) -> Any:
+    """Return a value as HDF5 stores it: text inline rather than by reference."""
+    if isinstance(value, str):
+        data = value.encode()
+        return np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    return np.uint8(value) if isinstance(value, bool) else np.array(value)
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    """Return attributes as plain values of bounded size."""
+    if len(attributes) > _MOST_ATTRIBUTES:
+        raise ValueError("it has far too many attributes")
+    plain: dict[str, Any] = {}
+    for key in list(attributes):
+        attribute = attributes.get_id(key)
+        size = int(np.prod(attribute.shape, dtype=object)) * attribute.dtype.itemsize
+        if size > _MOST_BYTES or attribute.dtype.kind not in "iufSO":
+            raise ValueError(f"its attribute {key[:40]!r} is not a number, list or text")
+        value = attributes[key]
+        value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        plain[key] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    for key in plain.keys() & set(_JSON_KEYS):
+        try:
+            plain[key] = json.loads(plain[key])
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"its attribute {key!r} is not JSON") from error
+    return plain
 
 
 def evenly_spaced(count: int) -> Indices:
@@ -53,18 +273,13 @@ def checksums(
     Only the rows of the scene that the windows cover are read.
     """
     little = np.dtype(dtype).newbyteorder("<")
-    return tuple(
-        hashlib.sha256(
-            Windows.near(scene, samples.take(np.array([at])), size)
-            .cut()
-            .astype(little, copy=False)
-            .tobytes()
-        ).hexdigest()
-        for at in range(len(samples))
-    )
+    each = (samples.take(np.array([at])) for at in range(len(samples)))
+    cuts = (Windows.near(scene, sample, size).cut() for sample in each)
+    values = (cut.astype(little, copy=False).tobytes() for cut in cuts)
+    return tuple(hashlib.sha256(window).hexdigest() for window in values)
 
 
-class WindowHandle:
+class _Handle:
     """An HDF5 file that each process opens for itself.
 
     Two processes that share a handle read the wrong bytes, so the file is
@@ -126,20 +341,21 @@ class WindowHandle:
             yield
         except SceneError:
             raise
-        except (
-            OSError,
-            RuntimeError,
-            KeyError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            raise damaged_file(self.path, why) from error
+        except _FAULTS as error:
+            raise self.damaged(why) from error
+
+    def damaged(self, why: str, kind: type[CallError] = SceneError) -> CallError:
+        """Return the error of a window file that cannot be used."""
+        return entries.unusable(self.path, "window file", why, "write it again", kind)
 
     def metadata(self) -> WindowMetadata:
         """Read and validate the attributes."""
         with self.reading("its attributes cannot be read"):
-            return WindowMetadata.read(self.path, self.file.attrs)
+            attributes = self.file.attrs
+            try:
+                return WindowMetadata.read(attributes)
+            except ValueError as error:
+                raise self.damaged(str(error)) from error
 
     def dataset(self, name: str, kinds: str, shape: tuple[int, ...] | None) -> Any:
         """Return a dataset after checking kind, shape and storage; nothing is allocated.
@@ -153,21 +369,8 @@ class WindowHandle:
             if link is not None and dataset is None:
                 fault = "is a link, which is never followed"
             if fault:
-                raise damaged_file(self.path, f"its dataset {name} {fault}")
-            self._check_filters(dataset)
+                raise self.damaged(f"its dataset {name} {fault}")
             return dataset
-
-    def _check_filters(self, dataset: Any) -> None:
-        """Refuse compression filters that are not installed."""
-        stored = dataset.id.get_create_plist()
-        for place in range(stored.get_nfilters()):
-            number, _, _, title = stored.get_filter(place)
-            if not h5py.h5z.filter_avail(number):
-                raise SceneError(
-                    f"The window file {self.path} is packed with the filter {number} "
-                    f"({title.decode('utf-8', 'replace')[:40]}), which is not installed; "
-                    "pack it again with h5repack -f GZIP=1."
-                )
 
     def column(self, name: str, count: int | None = None) -> Ints:
         """Read integers (n,), one for each window."""
@@ -185,8 +388,8 @@ class WindowHandle:
         dataset = self.dataset("windows", "iuf", shape)
         one = int(np.prod(shape[1:])) * dataset.dtype.itemsize
         rising, back = np.unique(at, return_inverse=True)
-        check_memory((len(at) + len(rising)) * one, f"{len(at):,} windows of {self.path}",
-                   "take fewer at once")  # fmt: skip
+        what = f"{len(at):,} windows of {self.path}"
+        check_memory((len(at) + len(rising)) * one, what, "take fewer at once")
         step = dataset.chunks[0] if dataset.chunks else _RUN
         cut = np.empty((len(rising), *shape[1:]), dataset.dtype)
         ends = np.flatnonzero(np.diff(rising // step, append=-1)) + 1
@@ -220,7 +423,16 @@ def _fault(dataset: Any, kinds: str, shape: tuple[int, ...] | None) -> str:
         expected = "one number for each window" if shape is None else _times(shape)
         return f"is {_times(actual)}, not {expected}"
     chunk = int(np.prod(dataset.chunks or (1,), dtype=object)) * dataset.dtype.itemsize
-    return f"has chunks of {chunk:,} bytes" if chunk > _LARGEST_CHUNK else ""
+    if chunk > _LARGEST_CHUNK:
+        return f"has chunks of {chunk:,} bytes"
+    stored = dataset.id.get_create_plist()
+    for number, _, _, name in map(stored.get_filter, range(stored.get_nfilters())):
+        if not h5py.h5z.filter_avail(number):
+            return (
+                f"is packed with the filter {number} ({name.decode('utf-8', 'replace')[:40]}), "
+                "which is not installed: pack it again with h5repack -f GZIP=1"
+            )
+    return ""
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -254,10 +466,21 @@ class WindowFile(LazyStack):
         If the file is missing, damaged or not a window file.
     LabelError
         If a label is not in the legend.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from hypercover.experiment import write_windows
+    >>> cube, labels = np.ones((3, 5, 4), "f4"), np.eye(5, 4, dtype="u1")
+    >>> scene = Scene.from_array(cube, labels, {1: "Corn"})
+    >>> with TemporaryDirectory() as folder:
+    ...     windows = write_windows(scene, Path(folder) / "W.h5", size=3)
+    ...     print(windows.shape, windows.labels, windows[0].mean())
+    (4, 3, 3, 3) [1 1 1 1] 1.0
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._handle = WindowHandle(Path(path))
+        self._handle = _Handle(Path(path))
         self.metadata = self._handle.metadata()
         self._count = len(self._handle.column("labels"))
         self.labels, self.rows, self.cols, self.part = (
@@ -295,7 +518,7 @@ class WindowFile(LazyStack):
     def _check_columns(self) -> None:
         """Check labels, positions and parts."""
         try:
-            check_pixels(self.rows, self.cols, self.metadata.grid)
+            entries.check_pixels(self.rows, self.cols, self.metadata.grid)
             if not self._count:
                 raise ValueError("it holds no windows")
             if not 0 <= self.part.min() <= self.part.max() <= NO_PART:
@@ -304,28 +527,22 @@ class WindowFile(LazyStack):
             if sums is not None and len(sums) != len(evenly_spaced(self._count)):
                 raise ValueError(f"it has {len(sums)} checksums")
         except ValueError as error:
-            raise damaged_file(self.path, str(error)) from error
+            raise self._handle.damaged(str(error)) from error
         unknown = np.setdiff1d(self.labels, self.legend.codes)
         if len(unknown):
-            raise LabelError(
-                f"The window file {self.path} cannot be used: its labels contain the code "
-                f"{unknown[0]}, which is not in its legend; write it again."
-            )
+            why = f"its labels contain the code {unknown[0]}, which is not in its legend"
+            raise self._handle.damaged(why, LabelError)
 
     def _check_windows(self) -> None:
         """Check shape and type of the windows."""
         if self.metadata.contents is None and "windows" not in self._handle.file:
-            raise damaged_file(
-                self.path,
-                "its dataset windows is missing and it does not say that it holds "
-                "coordinates only",
+            raise self._handle.damaged(
+                "its dataset windows is missing and it does not say that it holds coordinates only"
             )
         dataset = self._handle.dataset("windows", "iuf", self._stored_shape)
         dtype = dataset.dtype.newbyteorder("=")
         if dtype != self.dtype:
-            raise damaged_file(
-                self.path, f"its windows are of type {dtype}, not {self.dtype}"
-            )
+            raise self._handle.damaged(f"its windows are of type {dtype}, not {self.dtype}")
 
     @property
     def _stored_shape(self) -> tuple[int, int, int, int]:
@@ -413,9 +630,14 @@ class WindowFile(LazyStack):
             )
         return self._handle.windows(self._at, self._stored_shape)
 
-    def checksums_in(self, scene: Scene) -> tuple[str, ...]:
-        """Return the checksums of the same windows cut from a scene."""
-        return checksums(scene, self._compared, self.window, self.dtype)
+    def is_cut_from(self, scene: Scene) -> bool:
+        """Tell whether the scene has the values that the file has checksums of, if any."""
+        known, size = self.metadata.checksums, self.window
+        return known is None or known == checksums(scene, self._compared, size, self.dtype)
+
+    def __repr__(self) -> str:
+        """Name the file, and the number, shape and type of its windows."""
+        return f"{super().__repr__()[:-1]}, {self.path}>"
 
     def close(self) -> None:
         """Close the file; reading opens it again."""
@@ -432,21 +654,16 @@ def check_same_scene(windows: WindowFile, scene: Scene) -> None:
         Values are compared where the file has checksums.
     """
     ours, theirs = windows.metadata, WindowMetadata.of(scene, windows.window)
-    properties = {
-        "size": (ours.grid.shape, theirs.grid.shape),
-        "position": (ours.transform, theirs.transform),
-        "bands": (ours.bands, theirs.bands),
-        "features": (ours.band_names, theirs.band_names),
-        "type": (ours.dtype, theirs.dtype),
-    }
-    for name, (our, their) in properties.items():
+    values = attrgetter("grid.shape", "transform", "bands", "band_names", "dtype")
+    names = ("size", "position", "bands", "features", "type")
+    for name, our, their in zip(names, values(ours), values(theirs), strict=True):
         if our != their:
             raise SceneError(
                 f"The windows of {windows.path} were not cut from {scene.name}: its {name} "
                 f"({_short(their)}) differs from that of the file ({_short(our)}); give the "
                 "scene and bands they were cut from."
             )
-    if ours.checksums is not None and ours.checksums != windows.checksums_in(scene):
+    if not windows.is_cut_from(scene):
         raise SceneError(
             f"The windows of {windows.path} have other values than {scene.name} at the same "
             "positions; give the scene they were cut from, or write the file again."

@@ -20,8 +20,7 @@ from hypercover.files import make_folder, missing_folders, write_error, write_te
 from hypercover.scene.inputs import Inputs
 from hypercover.scene.samples import Samples
 from hypercover.types import Array, Bytes, Progress
-from hypercover.windows.window_file import WindowFile
-from hypercover.windows.window_metadata import WindowMetadata
+from hypercover.windows.window_file import WindowFile, WindowMetadata
 
 _CHUNK = 2**16
 """Bytes of a chunk, about.  Larger chunks pack little better and make random access, as in
@@ -97,10 +96,9 @@ class WindowWriter:
     @property
     def key(self) -> str:
         """SHA-256 of everything in the file except the values of the windows."""
-        digest = hashlib.sha256()
         metadata = {name: str(of) for name, of in self.metadata.attributes().items()}
-        grounds = [metadata, self.identity, str(self.path.name)]
-        digest.update(json.dumps(grounds, sort_keys=True, default=str).encode())
+        facts = [metadata, self.identity, str(self.path.name)]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         samples = self.samples
         for values in (samples.rows, samples.cols, samples.labels, self.part):
             digest.update(values.astype("<i8").tobytes())
@@ -118,11 +116,10 @@ class WindowWriter:
         OutputError
             If fewer bytes are free than the remaining windows take before compression.
         """
-        left = 0 if self.coordinates_only else len(self.samples) - done
-        needed = (
-            left * self.metadata.window_bytes + len(self.samples) * _PER_WINDOW + _OVERHEAD
-        )
-        folder = next(one for one in self.path.absolute().parents if one.exists())
+        count = len(self.samples)
+        left = 0 if self.coordinates_only else count - done
+        needed = left * self.metadata.window_bytes + count * _PER_WINDOW + _OVERHEAD
+        folder = next(path for path in self.path.absolute().parents if path.exists())
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise OutputError(
@@ -143,9 +140,16 @@ class WindowWriter:
         """
         made = missing_folders(self.path)
         try:
-            with self._opened() as file:
-                self.inputs.remember()
-                yield Draft(self, file)
+            make_folder(self.path.parent)
+            with _DraftFile(self.draft, "r+" if self.draft.exists() else "x+") as file:
+                self._lock(file)
+                try:
+                    self.inputs.remember()
+                    yield Draft(self, file)
+                except BaseException:
+                    if not self.note.exists():
+                        self.draft.unlink(missing_ok=True)
+                    raise
         except BaseException as error:
             if not self.note.exists():
                 self.inputs.forget()
@@ -157,26 +161,17 @@ class WindowWriter:
                 raise write_error(self.path, error) from error
             raise
 
-    @contextmanager
-    def _opened(self) -> Iterator["_DraftFile"]:
-        """Open and lock the draft, and remove it after an error unless it can be resumed."""
-        make_folder(self.path.parent)
-        with _DraftFile(self.draft, "r+" if self.draft.exists() else "x+") as file:
-            try:
-                # Not flock, which HDF5 takes itself to read the file.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError) as error:
-                raise OutputError(
-                    error.errno,
-                    f"Cannot write {self.path}: another process is writing it; wait until "
-                    "it has finished.",
-                ) from error
-            try:
-                yield file
-            except BaseException:
-                if not self.note.exists():
-                    self.draft.unlink(missing_ok=True)
-                raise
+    def _lock(self, file: "_DraftFile") -> None:
+        """Lock the draft against other processes."""
+        try:
+            # Not flock, which HDF5 takes itself to read the file.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise OutputError(
+                error.errno,
+                f"Cannot write {self.path}: another process is writing it; wait until it has "
+                "finished.",
+            ) from error
 
 
 class _DraftFile(io.FileIO):
@@ -218,18 +213,15 @@ class Draft:
         note = _read_note(writer.note)
         done: Any = note.get("done")
         size: Any = note.get("size")
-        self.discarded: bool = writer.note.exists()
-        """Whether a draft of something else, or a damaged one, was thrown away."""
-        self.done = 0
-        """Windows that are already in the draft."""
         same = note.get("key") == writer.key and type(done) is type(size) is int
-        if same and 0 < done <= len(writer.samples) and size <= self._size:
-            self.done, self.discarded = done, False
+        usable = same and 0 < done <= len(writer.samples) and size <= self._size
+        self.done: int = done if usable else 0
+        """Windows that are already in the draft."""
+        self.discarded = writer.note.exists() and not usable
+        """Whether a draft of something else, or a damaged one, was thrown away."""
 
     def write(
-        self,
-        pieces: Callable[[int], Iterator[Array]],
-        progress: Progress | None = None,
+        self, pieces: Callable[[int], Iterator[Array]], progress: Progress | None = None
     ) -> None:
         """Write the missing windows, check the file and give it its name.
 
@@ -290,19 +282,14 @@ class Draft:
         hdf5["rows"] = samples.rows.astype(np.int32)
         hdf5["cols"] = samples.cols.astype(np.int32)
         hdf5["part"] = writer.part.astype(np.uint8)
-        if writer.coordinates_only:
-            return
-        shape = writer.metadata.window_shape
-        hdf5.create_dataset(
-            "windows",
-            (len(samples), *shape),
-            writer.metadata.dtype,
-            chunks=(writer.chunk, *shape),
-            shuffle=True,
+        if not writer.coordinates_only:
+            shape, dtype = writer.metadata.window_shape, writer.metadata.dtype
             # The filter that every HDF5 has; its fastest level packs as well as its slow ones.
-            compression="gzip",
-            compression_opts=1,
-        )
+            packed = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
+            chunks = (writer.chunk, *shape)
+            hdf5.create_dataset(
+                "windows", (len(samples), *shape), dtype, chunks=chunks, **packed
+            )
 
     def _fill(
         self, hdf5: h5py.File, pieces: Iterator[Array], progress: Progress | None
@@ -327,13 +314,15 @@ class Draft:
         writer, samples = self.writer, self.writer.samples
         try:
             file = WindowFile(writer.draft)
-            same = np.array_equal(file.rows, samples.rows)
-            same &= np.array_equal(file.cols, samples.cols)
-            same &= np.array_equal(file.labels, samples.labels)
-            if not writer.coordinates_only:
-                for first in {0, len(file) // 2, len(file) - 1}:
-                    piece = next(pieces(first))[:1]
-                    same &= np.array_equal(file[first : first + 1].cut(), piece)
+            same = all(
+                np.array_equal(getattr(file, name), getattr(samples, name))
+                for name in ("rows", "cols", "labels")
+            )
+            for first in (
+                () if writer.coordinates_only else {0, len(file) // 2, len(file) - 1}
+            ):
+                piece = next(pieces(first))[:1]
+                same &= np.array_equal(file[first : first + 1].cut(), piece)
             file.close()
         except SceneError:
             same = False

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import CallError
+from hypercover.errors import CallError, counted
 from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene, blank_invalid
 from hypercover.types import Array, Indices
@@ -44,6 +44,14 @@ class LazyStack(ABC):
     def __len__(self) -> int:
         """Count the windows."""
         return self.shape[0]
+
+    def __repr__(self) -> str:
+        """Name the number, shape and type of the windows."""
+        sides = " × ".join(map(str, self.shape[1:]))
+        count = counted(len(self), "window")
+        return (
+            f"<{type(self).__name__} of {count} of {sides} (band, row, col), {self.dtype}>"
+        )
 
     def __getitem__(self, key: Any) -> Any:
         """Select windows lazily by slice or indices; cut one by an integer."""
@@ -93,11 +101,7 @@ class Windows(LazyStack):
     """
 
     def __init__(
-        self,
-        cube: Array,
-        rows: npt.ArrayLike,
-        cols: npt.ArrayLike,
-        size: int,
+        self, cube: Array, rows: npt.ArrayLike, cols: npt.ArrayLike, size: int
     ) -> None:
         check_window(size, (cube.shape[1], cube.shape[2]))
         margin = size // 2
@@ -151,9 +155,7 @@ class Windows(LazyStack):
         cut = self._view[:, self.rows, self.cols]
         return np.ascontiguousarray(np.moveaxis(cut, 0, 1))
 
-    def cube_and_corners(
-        self,
-    ) -> tuple[Array, Indices, Indices]:
+    def cube_and_corners(self) -> tuple[Array, Indices, Indices]:
         """Return the padded cube (band, row, col) and each window's first row and column."""
         return self._padded, self.rows, self.cols
 
