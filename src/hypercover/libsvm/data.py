@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 
 from hypercover.errors import CallError
 from hypercover.files import atomic, remove_abandoned_drafts
@@ -50,29 +51,6 @@ class DataSummary:
     """Whether every line holds every index from 1 to the largest."""
     per_class: dict[int, int]
     """Samples of each label, by rising label."""
-
-
-@dataclass(frozen=True, eq=False)
-class Lines:
-    """Samples of consecutive lines, in the layout of a CSR matrix."""
-
-    labels: Ints
-    """Label of each line."""
-    starts: Ints
-    """Place of the first value of each line in ``values``, and the number of values."""
-    indices: Ints
-    """Feature of each value, from 0."""
-    values: Floats
-    """The values, line after line."""
-
-    def dense(self, rows: slice, n_features: int) -> Floats:
-        """Return the values (n, n_features) of some lines, 0 where one is left out."""
-        starts = self.starts[rows.start : rows.stop + 1]
-        cells = slice(starts[0], starts[-1])
-        full = np.zeros((len(starts) - 1, n_features))
-        line = np.repeat(np.arange(len(full)), np.diff(starts))
-        full[line, self.indices[cells]] = self.values[cells]
-        return full
 
 
 def write_libsvm(
@@ -127,12 +105,7 @@ def write_libsvm(
     return count
 
 
-def _check_block(
-    labels: Array,
-    values: Array,
-    width: int | None,
-    count: int,
-) -> int:
+def _check_block(labels: Array, values: Array, width: int | None, count: int) -> int:
     """Return the number of features after checking labels and values."""
     if values.ndim != 2 or labels.shape != values.shape[:1]:
         raise CallError(
@@ -154,8 +127,9 @@ def _check_block(
         raise CallError(
             f"LIBSVM values must be numbers of at most 64 bits, got {values.dtype}; convert them."
         )
-    valid = np.isfinite(values) if kind == "f" else np.ones((), bool)
-    if kind in "iu":
+    if kind == "f":
+        valid = np.isfinite(values)
+    else:
         most = np.int64(_LARGEST_INTEGER)
         valid = (values <= most) & (values >= -most)
     if not valid.all():
@@ -169,7 +143,7 @@ def _check_block(
 
 def _text(labels: list[int], values: Array, sparse: bool) -> str:
     """Return the lines of samples; without zeros, but with negative zeros, if sparse."""
-    rows = printable(values)
+    rows = _printable(values)
     if not sparse:
         pairs = (f" {index}:%r" for index in range(1, values.shape[1] + 1))
         form = "%d" + "".join(pairs) + "\n"
@@ -183,7 +157,7 @@ def _text(labels: list[int], values: Array, sparse: bool) -> str:
     return "\n".join([*texts, ""])
 
 
-def printable(values: Array) -> Array:
+def _printable(values: Array) -> Array:
     """Return values whose ``repr`` is short and reads back to the same value.
 
     A float32 has at most 9 digits, but as a double it prints 17: each is replaced
@@ -191,7 +165,7 @@ def printable(values: Array) -> Array:
 
     Examples
     --------
-    >>> printable(np.float32([0.1, 1e-30])).tolist()
+    >>> _printable(np.float32([0.1, 1e-30])).tolist()
     [0.1, 1e-30]
     """
     if values.dtype.kind == "b":
@@ -243,10 +217,22 @@ def stream_libsvm(
         If the file is not LIBSVM data; file, line and reason are named.
     """
     step = max(1, _CELLS // _check_features(n_features))
-    for lines in _pieces(Path(path), n_features, dense, progress):
-        for top in range(0, len(lines.labels), step):
-            rows = slice(top, min(top + step, len(lines.labels)))
-            yield lines.labels[rows], lines.dense(rows, n_features)
+    for labels, table in _pieces(Path(path), n_features, dense, progress):
+        for top in range(0, len(labels), step):
+            rows = slice(top, top + step)
+            yield labels[rows], dense_values(table[rows], n_features)
+
+
+def dense_values(table: csr_matrix, n_features: int) -> Floats:
+    """Return samples as an array (n, n_features), 0 where a line leaves a value out."""
+    shape = table.shape[0], n_features
+    if table.nnz == shape[0] * n_features:
+        values: Floats = table.data.reshape(shape)
+        return values
+    # Not toarray, which turns -0.0 into 0.0.
+    full, cells = np.zeros(shape), table.tocoo()
+    full[cells.row, cells.col] = cells.data
+    return full
 
 
 def read_libsvm(
@@ -257,7 +243,7 @@ def read_libsvm(
     dtype: npt.DTypeLike = np.float64,
     progress: Progress | None = None,
 ) -> tuple[Ints, Array]:
-    """Read a whole file: labels (n,) and values (n, n_features) of a type.
+    r"""Read a whole file: labels (n,) and values (n, n_features) of a type.
 
     The size is checked against the available memory before anything is read.
 
@@ -277,6 +263,16 @@ def read_libsvm(
     ------
     CallError
         If the file is not LIBSVM data, or too large for the memory.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "two.el"
+    ...     count = path.write_text("3 1:0.5 3:2\n1 2:1\n")
+    ...     labels, values = read_libsvm(path, 3)
+    >>> labels.tolist(), values.tolist()
+    ([3, 1], [[0.5, 0.0, 2.0], [0.0, 1.0, 0.0]])
     """
     samples = _count_lines(Path(path))
     bytes_needed = samples * _check_features(n_features) * np.dtype(dtype).itemsize
@@ -312,11 +308,11 @@ def summarize_libsvm(path: str | Path, *, progress: Progress | None = None) -> D
         If the file is not LIBSVM data; file, line and reason are named.
     """
     samples, largest, widths, counts = 0, 0, set[int](), dict[int, int]()
-    for lines in _pieces(Path(path), MOST_FEATURES, False, progress):
-        samples += len(lines.labels)
-        largest = max(largest, int(lines.indices.max(initial=-1)) + 1)
-        widths |= set(np.diff(lines.starts).tolist())
-        for label, count in zip(*np.unique(lines.labels, return_counts=True), strict=True):
+    for labels, table in _pieces(Path(path), MOST_FEATURES, False, progress):
+        samples += len(labels)
+        largest = max(largest, int(table.indices.max(initial=-1)) + 1)
+        widths |= set(np.diff(table.indptr).tolist())
+        for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
             counts[int(label)] = counts.get(int(label), 0) + int(count)
     dense = widths == {largest}
     return DataSummary(samples, largest, dense, dict(sorted(counts.items())))
@@ -362,7 +358,7 @@ def _bytes(path: Path) -> Iterator[bytes]:
 
 def _pieces(
     path: Path, n_features: int, dense: bool, progress: Progress | None
-) -> Iterator[Lines]:
+) -> Iterator[tuple[Ints, csr_matrix]]:
     """Read the samples of a file in pieces, and name the first line that is wrong."""
     first, done = 1, 0
     for piece in _bytes(path):
@@ -377,8 +373,8 @@ def _pieces(
 
 def read_lines(
     text: bytes, n_features: int, *, path: Path, first: int, dense: bool = False
-) -> Lines:
-    """Read whole lines, the first of which is line ``first`` of its file.
+) -> tuple[Ints, csr_matrix]:
+    """Read whole lines, the first of which is line ``first`` of its file: labels and values.
 
     Raises
     ------
@@ -394,23 +390,22 @@ def read_lines(
 
 def _first_fault(texts: list[bytes], n_features: int, dense: bool) -> tuple[int, str]:
     """Return the first line (from 0) that is wrong, by bisection, and the reason."""
-    first = 0
-    while len(texts) > 1:
-        half = texts[: len(texts) // 2]
+    first, end = 0, len(texts)
+    while end - first > 1:
+        half = (first + end) // 2
         try:
-            _parsed(b"".join(half), n_features, dense)
+            _parsed(b"".join(texts[first:half]), n_features, dense)
+            first = half
         except ValueError:
-            texts = half
-        else:
-            first, texts = first + len(half), texts[len(half) :]
+            end = half
     try:
-        _parsed(texts[0], n_features, dense)
+        _parsed(texts[first], n_features, dense)
     except ValueError as error:
         return first, str(error)
     return first, "the line cannot be read after the others; remove odd characters"
 
 
-def _parsed(text: bytes, n_features: int, dense: bool) -> Lines:
+def _parsed(text: bytes, n_features: int, dense: bool) -> tuple[Ints, csr_matrix]:
     """Read whole lines; raise ValueError if any is wrong."""
     from sklearn.datasets import load_svmlight_file
 
@@ -437,14 +432,9 @@ def _parsed(text: bytes, n_features: int, dense: bool) -> Lines:
     if not np.isfinite(table.data).all():
         raise ValueError("a value is not a finite number; leave the sample out")
     if table.shape[1] > n_features and len(table.data):
-        raise ValueError(
-            f"the index {table.shape[1]} is above the number of features, {n_features}; "
-            "check the file or the number"
-        )
+        index = f"the index {table.shape[1]} is above the number of features, {n_features}"
+        raise ValueError(f"{index}; check the file or the number")
     if dense and (widths != n_features).any():
-        raise ValueError(
-            f"it has {widths[0]} of {n_features} values, and a line of this file must have "
-            "them all"
-        )
-    indices, starts = table.indices.astype(np.int64), table.indptr.astype(np.int64)
-    return Lines(labels.astype(np.int64), starts, indices, table.data)
+        have = f"it has {widths[0]} of {n_features} values"
+        raise ValueError(f"{have}, and a line of this file must have them all")
+    return labels.astype(np.int64), table

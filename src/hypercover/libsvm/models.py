@@ -8,9 +8,10 @@ Reference: C.-C. Chang and C.-J. Lin, LIBSVM: a library for support vector
 machines, ACM TIST 2(3), 2011; its file README, "Model file".
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, ModelError
 from hypercover.files import atomic, write_text
-from hypercover.libsvm.data import MOST_FEATURES, read_lines
+from hypercover.libsvm.data import MOST_FEATURES, dense_values, read_lines
 from hypercover.scene.io.limits import check_memory
 from hypercover.types import Floats
 
@@ -138,24 +139,20 @@ def write_model(path: str | Path, model: LibsvmModel) -> None:
 
 def _head(model: LibsvmModel) -> dict[str, str]:
     """Return the lines before the support vectors."""
-    machines = model.machines
-    head = {
-        "svm_type": "c_svc",
-        "kernel_type": "rbf",
-        "gamma": repr(float(machines.gamma)),
-        "nr_class": str(len(machines.counts)),
-        "total_sv": str(len(machines.vectors)),
-        "rho": _spaced((-machines.intercepts).tolist()),
-        "label": _spaced(model.labels),
-    }
+    machines, columns = model.machines, {}
     if model.sigmoids is not None:
-        head["probA"] = _spaced(model.sigmoids[:, 0].tolist())
-        head["probB"] = _spaced(model.sigmoids[:, 1].tolist())
-    return head | {"nr_sv": _spaced(machines.counts)}
-
-
-def _spaced(values: Any) -> str:
-    return " ".join(map(repr, values))
+        columns = dict(zip(("probA", "probB"), model.sigmoids.T.tolist(), strict=True))
+    entries: dict[str, Iterable[object]] = {
+        "gamma": [float(machines.gamma)],
+        "nr_class": [len(machines.counts)],
+        "total_sv": [len(machines.vectors)],
+        "rho": (-machines.intercepts).tolist(),
+        "label": model.labels,
+        **columns,
+        "nr_sv": machines.counts,
+    }
+    head = {"svm_type": "c_svc", "kernel_type": "rbf"}
+    return head | {key: " ".join(map(repr, values)) for key, values in entries.items()}
 
 
 def read_model(path: str | Path, n_features: int | None = None) -> LibsvmModel:
@@ -184,10 +181,8 @@ def read_model(path: str | Path, n_features: int | None = None) -> LibsvmModel:
     head = _Head(file)
     for text in lines[:_MOST_HEAD]:
         if not head.add(text.decode("ascii", "backslashreplace").split()):
-            break
-    else:
-        head.fail("the line SV is missing; export the model again")
-    return head.model(lines[head.line :], n_features)
+            return head.model(lines[head.line :], n_features)
+    head.fail("the line SV is missing; export the model again")
 
 
 class _Head:
@@ -211,11 +206,11 @@ class _Head:
             return False
         if key not in _NEEDED | {"probA", "probB"} or key in self.entries:
             self.fail(f"{key[:20]!r} does not belong in the head of a LIBSVM C-SVC model")
-        known = {"svm_type": "c_svc", "kernel_type": "rbf"}.get(key)
-        if known is not None and values != [known]:
+        needed = {"svm_type": "c_svc", "kernel_type": "rbf"}.get(key)
+        if needed is not None and values != [needed]:
             self.fail(
-                f"only models with {key} {known} can be imported, got "
-                f"{' '.join(values)[:20]!r}; train with svm-train -s 0 -t 2"
+                f"only models with {key} {needed} can be imported, got {' '.join(values)[:20]!r}; "
+                "train with svm-train -s 0 -t 2"
             )
         self.entries[key] = values
         return True
@@ -227,8 +222,8 @@ class _Head:
             self.fail(f"{classes} classes and {total} support vectors are not a model")
         if len(lines) != total or not lines[-1].endswith(b"\n"):
             self.fail(
-                f"{total} support vectors are declared, but {len(lines)} lines follow or the "
-                "last one is incomplete; export the model again"
+                f"{total} support vectors are declared, but {len(lines)} lines follow or the last "
+                "one is incomplete; export the model again"
             )
         labels, counts = self._integers("label", classes), self._integers("nr_sv", classes)
         if len(set(labels)) < len(labels):
@@ -241,8 +236,9 @@ class _Head:
             self.fail(f"gamma must be above 0, got {gamma:g}; train with svm-train -g")
         sigmoids = None
         if {"probA", "probB"} & set(self.entries):
-            columns = [self._floats(key, pairs) for key in ("probA", "probB")]
-            sigmoids = np.stack(columns, axis=1)
+            sigmoids = np.stack(
+                [self._floats(key, pairs) for key in ("probA", "probB")], axis=1
+            )
         weights, vectors = self._vectors(lines, classes - 1, n_features)
         machines = OneVsOneSVMs(vectors, weights, -rho, tuple(counts), gamma)
         return LibsvmModel(machines, tuple(labels), sigmoids)
@@ -281,7 +277,7 @@ class _Head:
             pairs.append(b"0 " + rest.rstrip() + b"\n")
         try:
             most = n_features or MOST_FEATURES
-            table = read_lines(b"".join(pairs), most, path=self.path, first=first)
+            _, table = read_lines(b"".join(pairs), most, path=self.path, first=first)
         except CallError as error:
             raise ModelError(str(error)) from error
         width = n_features or int(table.indices.max(initial=0)) + 1
@@ -289,7 +285,7 @@ class _Head:
             self.fail(
                 f"{len(lines)} support vectors of {width} features are more than can be read"
             )
-        return weights, table.dense(slice(0, len(lines)), width)
+        return weights, dense_values(table, width)
 
 
 def _floats(words: list[str]) -> Floats:

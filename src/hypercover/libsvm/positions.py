@@ -22,20 +22,8 @@ from hypercover.errors import CallError, shorten
 from hypercover.files import write_text
 from hypercover.libsvm.data import MOST_FEATURES
 from hypercover.scene.grid import Grid
+from hypercover.scene.io import sample_metadata as entries
 from hypercover.scene.io.limits import check_memory
-from hypercover.scene.io.sample_metadata import (
-    BandNumbers,
-    LegendEntry,
-    Numbers,
-    Text,
-    Texts,
-    ValueType,
-    check_crs,
-    check_lengths,
-    check_pixels,
-    unusable,
-    validated,
-)
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.metadata import clean_header
 from hypercover.types import Array, Floats, Ints, Singles
@@ -60,13 +48,11 @@ def _check_grid(grid: Grid) -> Grid:
         raise ValueError(f"{grid.rows} × {grid.cols} pixels are not an image")
     if not np.isfinite(grid.transform).all():
         raise ValueError("its transform is not finite")
-    return grid if grid.crs is None else replace(grid, crs=check_crs(grid.crs))
+    return grid if grid.crs is None else replace(grid, crs=entries.check_crs(grid.crs))
 
 
 _Integers = Annotated[
-    Ints,
-    PlainValidator(_integers),
-    PlainSerializer(lambda numbers: numbers.tolist()),
+    Ints, PlainValidator(_integers), PlainSerializer(lambda numbers: numbers.tolist())
 ]
 
 
@@ -77,31 +63,31 @@ class Positions(BaseModel):
 
     format: Literal["hypercover libsvm positions 1"] = "hypercover libsvm positions 1"
     """Name and version of the format."""
-    part: Text = "labelled"
+    part: entries.Text = "labelled"
     """Which samples these are: training, validation, test, labelled or all."""
-    dtype: ValueType = "float64"
+    dtype: entries.ValueType = "float64"
     """Type of the values before they became text."""
     dense: bool = True
     """Whether every line holds every feature."""
-    scene: Text = "scene"
+    scene: entries.Text = "scene"
     """Name of the scene."""
     simulated: bool = False
     """Whether the scene was computed rather than measured."""
-    seen: Text = "bands"
+    seen: entries.Text = "bands"
     """What the features are: the scene's bands, a chain, or what a model sees."""
-    notes: Texts = ()
+    notes: entries.Texts = ()
     """Remarks, one sentence each."""
     grid: Annotated[Grid, AfterValidator(_check_grid)]
     """Shape and georeference of the scene."""
-    legend: LegendEntry
+    legend: entries.LegendEntry
     """Names and colours of the classes."""
-    features: Annotated[Texts, Field(min_length=1, max_length=MOST_FEATURES)]
+    features: Annotated[entries.Texts, Field(min_length=1, max_length=MOST_FEATURES)]
     """Name of each feature, in the order of the indices."""
-    bands: BandNumbers | None = None
+    bands: entries.BandNumbers | None = None
     """Band number of each feature, where features are bands."""
-    wavelengths: Numbers | None = None
+    wavelengths: entries.Numbers | None = None
     """Centre of each feature in nm, where features are bands and it is known."""
-    fwhm: Numbers | None = None
+    fwhm: entries.Numbers | None = None
     """Full width at half maximum of each feature in nm, where known."""
     bad: tuple[bool, ...] | None = None
     """Whether each feature is a band marked as bad, where any is."""
@@ -116,11 +102,11 @@ class Positions(BaseModel):
 
     @model_validator(mode="after")
     def _check_agreement(self) -> Self:
-        check_lengths(len(self), "rows", [("cols", self.cols)])
+        entries.check_lengths(len(self), "rows", [("cols", self.cols)])
         names = ("bands", "wavelengths", "fwhm", "bad")
         columns = ((name, getattr(self, name)) for name in names)
-        check_lengths(self.n_features, "features", columns)
-        check_pixels(self.rows, self.cols, self.grid)
+        entries.check_lengths(self.n_features, "features", columns)
+        entries.check_pixels(self.rows, self.cols, self.grid)
         return self
 
     def __len__(self) -> int:
@@ -173,10 +159,10 @@ def write_positions(path: str | Path, positions: Positions) -> None:
         If it cannot be written.
     """
     counts = {"samples": len(positions), "n_features": positions.n_features}
-    entries = counts | positions.model_dump(mode="json")
+    values = counts | positions.model_dump(mode="json")
     lines = (
         f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
-        for key, value in entries.items()
+        for key, value in values.items()
     )
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
@@ -193,7 +179,7 @@ def read_positions(path: str | Path) -> Positions:
     try:
         if file.stat().st_size > _MOST_BYTES:
             raise ValueError("it is larger than 256 MiB")
-        return validated(Positions, file.read_text(encoding="utf-8"))
+        return entries.validated(Positions, file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CallError(
             f"The positions file {file} cannot be read ({error.strerror}); give the file "
@@ -201,7 +187,7 @@ def read_positions(path: str | Path) -> Positions:
         ) from error
     except ValueError as error:
         remedy = "write the data again"
-        raise unusable(file, "positions file", str(error), remedy) from error
+        raise entries.unusable(file, "positions file", str(error), remedy) from error
 
 
 _MOST_PREDICTION = 2**32
@@ -257,8 +243,9 @@ def read_prediction(path: str | Path, samples: int) -> tuple[Codes, Singles | No
             f"{file} must have one label a line, or a first line of labels and then a label "
             "and one probability for each of them; give the output of svm-predict."
         )
+    predicted = codes.astype(np.uint16)
     if not len(order):
-        return codes.astype(np.uint16), None
+        return predicted, None
     rising = np.argsort(order)
     column = 1 + rising[np.searchsorted(order, codes, sorter=rising)]
     shares = table[np.arange(samples), column]
@@ -266,10 +253,10 @@ def read_prediction(path: str | Path, samples: int) -> tuple[Codes, Singles | No
     if not valid.all():
         at = int(np.argmin(valid))
         raise CallError(
-            f"{file}, line {at + first}: the probability {shares[at]:g} is not from 0 to 1; "
-            "give the output of svm-predict."
+            f"{file}, line {at + first}: the probability {shares[at]:g} is not from 0 to 1; give "
+            "the output of svm-predict."
         )
-    return codes.astype(np.uint16), shares.astype(np.float32)
+    return predicted, shares.astype(np.float32)
 
 
 def _prediction_table(file: Path, samples: int) -> tuple[Floats, Floats]:
