@@ -38,6 +38,15 @@ class HypercoverError(Exception):
     """Root of all exceptions that hypercover raises on purpose.
 
     A message that became too long, because it quotes a file, is cut in the middle.
+
+    Examples
+    --------
+    >>> from hypercover.splits import RandomSplit
+    >>> try:
+    ...     RandomSplit(train=2.5)
+    ... except HypercoverError as error:
+    ...     print(type(error).__name__, isinstance(error, ValueError))
+    SplitError True
     """
 
     def __init__(self, *args: object) -> None:

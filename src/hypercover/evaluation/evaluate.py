@@ -32,6 +32,12 @@ class Evaluation:
     """Accuracies on the test pixels of a split, together with its leak audit.
 
     An evaluation cannot be made without the audit for the window of the classifier.
+
+    Examples
+    --------
+    >>> labels = np.array([[1, 2, 1, 2, 2]])
+    >>> split = Split.from_parts(train=[[1, 1, 0, 0, 0]], test=[[0, 0, 1, 1, 1]])
+    >>> evaluate([1, 2, 1], labels=labels, split=split)
     """
 
     legend: Legend

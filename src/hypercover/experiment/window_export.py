@@ -100,6 +100,14 @@ def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
     ------
     CallError, OutputError
         As :func:`plan_windows`; or if the disk is full.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> scene = Scene.from_array(np.ones((2, 5, 5), np.float32), labels=np.eye(5, dtype=int))
+    >>> with TemporaryDirectory() as folder:
+    ...     write_windows(scene, f"{folder}/windows.h5", size=3).shape
+    (5, 2, 3, 3)
     """
     writer = plan_windows(scene, out, **options)
     with writer.begun() as draft:

@@ -61,6 +61,13 @@ class KPCA:
     ----------
     Schölkopf, Smola, Müller: Nonlinear component analysis as a kernel
     eigenvalue problem, Neural Computation 10(5), 1998, pp. 1299-1319.
+
+    Examples
+    --------
+    >>> cube = np.random.default_rng(0).random((6, 9, 8)) + 1
+    >>> stack = KPCA(3).fit(Scene.from_array(cube)).transform(Scene.from_array(cube))
+    >>> stack.cube.band_name.values.tolist()
+    ['kpca1', 'kpca2', 'kpca3']
     """
 
     components: int = 5

@@ -44,6 +44,13 @@ class MNF(Projection):
     Green, Berman, Switzer, Craig: A transformation for ordering multispectral
     data in terms of image quality with implications for noise removal, IEEE
     TGRS 26(1), 1988, pp. 65-74.
+
+    Examples
+    --------
+    >>> cube = np.random.default_rng(0).random((6, 9, 8)) + 1
+    >>> mnf = MNF(2).fit(Scene.from_array(cube))
+    >>> mnf.transform(Scene.from_array(cube)).cube.shape, bool(np.all(np.diff(mnf.ratios_) < 0))
+    ((2, 9, 8), True)
     """
 
     components: int = 10

@@ -213,6 +213,12 @@ class DaskExecutor:
     ------
     CallError
         By `open`, if no scheduler answers or the batch system is not available.
+
+    Examples
+    --------
+    >>> from hypercover import run_experiment
+    >>> executor = DaskExecutor("slurm", workers=8)
+    >>> run_experiment("fields.yaml", "runs/fields", executor=executor)  # doctest: +SKIP
     """
 
     def __init__(

@@ -159,7 +159,13 @@ def _failed(files: TaskFiles, failure: Failure) -> Failure:
 
 
 class InProcessExecutor:
-    """Does one task per call of `wait`, the first of the plan that is ready."""
+    """Does one task per call of `wait`, the first of the plan that is ready.
+
+    Examples
+    --------
+    >>> from hypercover import run_experiment
+    >>> run_experiment("fields.yaml", "runs/fields", executor=InProcessExecutor())  # doctest: +SKIP
+    """
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
         """Prepare for the tasks of a plan in a run folder."""

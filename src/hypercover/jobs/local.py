@@ -133,6 +133,12 @@ class LocalExecutor:
     threads : int or None
         Threads of each; None divides the cores by the number of processes that the plan
         can use.
+
+    Examples
+    --------
+    >>> from hypercover import run_experiment
+    >>> executor = LocalExecutor(workers=4)
+    >>> run_experiment("fields.yaml", "runs/fields", executor=executor)  # doctest: +SKIP
     """
 
     def __init__(self, workers: int | None = None, *, threads: int | None = None) -> None:

@@ -134,6 +134,15 @@ class SavedSplit:
         A ``split.json`` with its ``.tif`` next to it, or the folder of a run.
     sha256 : str, optional
         Expected digest, as in ``metrics.json`` of a run.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> labels = np.array([[1, 2, 1, 2]])
+    >>> with TemporaryDirectory() as folder:
+    ...     Split.from_parts(train=[[1, 1, 0, 0]], test=[[0, 0, 1, 1]]).save(folder)
+    ...     SavedSplit(folder).split(labels).parts.tolist()
+    [[1, 1, 3, 3]]
     """
 
     path: str | Path

@@ -80,6 +80,13 @@ class PublishedSplit:
     validation : float from 0 to below 1
         Share of the training pixels of each class set aside for validation, at
         random.
+
+    Examples
+    --------
+    >>> splitter = PublishedSplit("pavia-fixed", "data/pavia")
+    >>> split = splitter.split(scene.labels)  # doctest: +SKIP
+    >>> split.count("train"), split.count("test")  # doctest: +SKIP
+    (2774, 40002)
     """
 
     name: str

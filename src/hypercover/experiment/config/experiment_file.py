@@ -48,6 +48,12 @@ def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experi
     ExperimentError
         If the file is missing, is not YAML, or is not valid; every error is named with
         its path in the document.
+
+    Examples
+    --------
+    >>> experiment = load_experiment("smoke", ["seed=7"])
+    >>> experiment.seed
+    7
     """
     path, names = Path(source), built_in()
     if not path.is_file():

@@ -163,6 +163,11 @@ def named_scene(
     ------
     SceneError
         If the scene is missing; the message says which files to put where.
+
+    Examples
+    --------
+    >>> overrides = named_scene("indian-pines", "runs/pines")  # doctest: +SKIP
+    >>> experiment = load_experiment("indian-pines", overrides)  # doctest: +SKIP
     """
     preset, home = NAMED[name], Path(folder).absolute() / "scene"
     if choice != "simulated" and preset.scene:

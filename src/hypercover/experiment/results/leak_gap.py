@@ -119,6 +119,12 @@ def leak_gap(
     ------
     HypercoverError
         What `load_experiment` and `run_experiment` raise.
+
+    Examples
+    --------
+    >>> gap = leak_gap("fields.yaml", "runs/gap")  # doctest: +SKIP
+    >>> [row["fall"] for row in gap["rows"]]  # doctest: +SKIP
+    [0.0, 0.12, 0.19]
     """
     compared = leak_gap_experiment(
         as_experiment(experiment), size=size, train=train, repeats=repeats

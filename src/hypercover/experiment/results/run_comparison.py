@@ -212,6 +212,10 @@ def compare_runs(
     CallError
         If there are fewer than two models, a run is not finished, or their test
         pixels differ; the sentence says how.
+
+    Examples
+    --------
+    >>> compare_runs(["runs/svm", "runs/network"])  # doctest: +SKIP
     """
     records = {Path(run): read_run_metrics(Path(run)) for run in runs}
     candidates = [

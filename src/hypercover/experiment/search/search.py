@@ -81,6 +81,11 @@ def run_search(
     HypercoverError
         If the experiment has no grid, the samples cannot be folded, the folder holds
         another experiment, or a task failed.
+
+    Examples
+    --------
+    >>> found = run_search("grid.yaml", "runs/grid")  # doctest: +SKIP
+    >>> found.to_frame()  # doctest: +SKIP
     """
     search = SearchFolder(Path(folder).resolve())
     check_idle(search.home, REGISTRY)
