@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
 from hypercover.evaluation.predictions import Predictions
-from hypercover.splits.kfold import KFoldSplit
+from hypercover.splits.cross_validation import KFoldSplit
 from hypercover.splits.split import Split
 
 pytestmark = pytest.mark.usefixtures("sketched")

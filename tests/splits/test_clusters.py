@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hypercover.errors import SplitError
 from hypercover.splits.audit import audit
-from hypercover.splits.clusters import ClusterSplit
+from hypercover.splits.fields import ClusterSplit
 
 
 def clustered(points, eps, least):

@@ -7,10 +7,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from hypercover.errors import SplitError
 from hypercover.splits.blocks import BlockSplit
-from hypercover.splits.clusters import ClusterSplit
-from hypercover.splits.cross_validation import as_cv
-from hypercover.splits.fields import FieldSplit
-from hypercover.splits.kfold import KFoldSplit
+from hypercover.splits.cross_validation import KFoldSplit, as_cv
+from hypercover.splits.fields import ClusterSplit, FieldSplit
 from hypercover.splits.masks import MaskSplit
 from hypercover.splits.random_split import RandomSplit
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercover.errors import SplitError
+from hypercover.splits.cross_validation import KFoldSplit
 from hypercover.splits.fields import field_map
-from hypercover.splits.kfold import KFoldSplit
 
 
 @given(

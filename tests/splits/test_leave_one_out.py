@@ -8,8 +8,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.ndimage import label
 
 from hypercover.errors import LabelError, SplitError
-from hypercover.splits.cross_validation import as_cv
-from hypercover.splits.leave_one_out import LeaveOneOutSplit
+from hypercover.splits.cross_validation import LeaveOneOutSplit, as_cv
 from hypercover.splits.split import PARTS
 
 TRAIN, TEST, GUARD = (PARTS.index(name) for name in ("train", "test", "guard"))

@@ -8,7 +8,7 @@ import pytest
 from hypercover.errors import SplitError
 from hypercover.files import read_checksummed
 from hypercover.splits.blocks import BlockSplit
-from hypercover.splits.kfold import KFoldSplit
+from hypercover.splits.cross_validation import KFoldSplit
 from hypercover.splits.masks import MaskSplit, SavedSplit
 from hypercover.splits.random_split import RandomSplit
 

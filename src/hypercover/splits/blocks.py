@@ -2,27 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 
 from hypercover.errors import SplitError
-from hypercover.scene.samples import check_window
-from hypercover.splits.guard import (
-    Guard,
-    check_guard,
-    guard_notes,
-    guard_too_wide,
-    guard_width,
-    guarded_split,
-    within_distance,
-)
-from hypercover.splits.random_split import check_validation
-from hypercover.splits.split import Split, check_labels
+from hypercover.splits.guard import Draw, Guard, RegionSplit
 from hypercover.types import Codes, Floats, Indices, Ints, Mask
 
 _ORIGINS = 64
@@ -38,6 +26,9 @@ _POLISHING = 60
 _LOST = 0.2
 """Cost of pixels lost to the guard.  Without it blocks are scattered and lose more pixels
 than in a random draw; a higher cost crowds them into one corner of the image."""
+
+_TOTAL = 10.0
+"""Cost of the squared deviation from the share of all pixels."""
 
 _WORK = 1e8
 """Look-ups allowed for a draw, which bounds the time on whole flight lines."""
@@ -109,11 +100,7 @@ class Blocks(SpatialUnits):
     """
 
     def __init__(
-        self,
-        label_map: Codes,
-        size: int,
-        guard: int,
-        origin: tuple[int, int] = (0, 0),
+        self, label_map: Codes, size: int, guard: int, origin: tuple[int, int] = (0, 0)
     ) -> None:
         self.size, self.origin = size, origin
         self.label_map = label_map
@@ -136,11 +123,7 @@ class Blocks(SpatialUnits):
 
     @classmethod
     def cuts(
-        cls,
-        label_map: Codes,
-        size: int,
-        guard: int,
-        rng: np.random.Generator,
+        cls, label_map: Codes, size: int, guard: int, rng: np.random.Generator
     ) -> Iterator["Blocks"]:
         """Cut a label map at random origins, each at most once."""
         origins = rng.permutation(size * size)[:_ORIGINS]
@@ -149,13 +132,7 @@ class Blocks(SpatialUnits):
             if len(blocks.labelled) > 1:
                 yield blocks
 
-    def _group(
-        self,
-        rows: Indices,
-        cols: Indices,
-        classes: Indices,
-        guard: int,
-    ) -> None:
+    def _group(self, rows: Indices, cols: Indices, classes: Indices, guard: int) -> None:
         """Group pixels by class and by the rectangle of blocks within their guard."""
         height, width = self.shape
         rectangles = (
@@ -200,48 +177,24 @@ class Blocks(SpatialUnits):
         return cells[top:bottom, left:right] & (self.label_map > 0)
 
 
-@dataclass(frozen=True)
-class _Objective:
-    """Cost of a selection of regions: missing classes first, then uneven shares."""
+def _costs(
+    regions: SpatialUnits, selected: Mask, share: float, rest_matters: bool
+) -> Floats:
+    """Evaluate selections (n, region): missing classes count first, then uneven shares.
 
-    share: float
-    """Share of the pixels to draw."""
-    undrawn: float
-    """Cost of a class without drawn pixels."""
-    unleft: float
-    """Cost of a class without pixels left."""
-    total: float = 10.0
-    """Weight of the deviation from the share of all pixels."""
-    least: float = 0.0
-    """Smallest improvement for which a swap is accepted."""
-
-    @classmethod
-    def of(cls, regions: SpatialUnits, share: float, rest_matters: bool) -> "_Objective":
-        """Return the objective for blocks, or for fields in strata.
-
-        Strata are drawn by their own shares.  A stratum of a single field must not
-        affect the others, and swaps that only even out the shares would lead every
-        seed to the same few selections.
-        """
-        costs = {"undrawn": 2.0, "unleft": 4.0 if rest_matters else 1.5}
-        if regions.strata.any():
-            return cls(share, **costs, total=0.0, least=0.3)
-        return cls(share, **costs)
-
-    def cost(self, regions: SpatialUnits, selected: Mask) -> Floats:
-        """Evaluate selections (n, region)."""
-        drawn, left = regions.drawn(selected), regions.left(selected)
-        missing = (drawn == 0) @ np.full(drawn.shape[1], self.undrawn)
-        missing = missing + (left == 0) @ np.full(drawn.shape[1], self.unleft)
-        uneven = np.minimum((drawn / (self.share * regions.totals) - 1) ** 2, 1)
-        lost = 1 - left / ((1 - self.share) * regions.totals)
-        total = drawn.sum(axis=1) / (self.share * regions.totals.sum()) - 1
-        return np.asarray(
-            missing
-            + uneven.mean(axis=1)
-            + _LOST * np.maximum(lost, 0).mean(axis=1)
-            + self.total * total**2
-        )
+    Strata are drawn by their own shares, so their total does not count: a stratum of a
+    single field must not affect the others.
+    """
+    drawn, left = regions.drawn(selected), regions.left(selected)
+    missing = 2.0 * (drawn == 0).sum(axis=1)
+    missing += (4.0 if rest_matters else 1.5) * (left == 0).sum(axis=1)
+    uneven = np.minimum((drawn / (share * regions.totals) - 1) ** 2, 1)
+    lost = 1 - left / ((1 - share) * regions.totals)
+    costs = missing + uneven.mean(axis=1) + _LOST * np.maximum(lost, 0).mean(axis=1)
+    if not regions.strata.any():
+        total = drawn.sum(axis=1) / (share * regions.totals.sum()) - 1
+        costs = costs + _TOTAL * total**2
+    return np.asarray(costs)
 
 
 def draw_regions(
@@ -275,12 +228,25 @@ def draw_regions(
     """
     best: tuple[float, AnyUnits, Mask] | None = None
     work = 0.0
+
+    def improved(
+        regions: AnyUnits, cost: float, selected: Mask, rounds: int
+    ) -> tuple[float, Mask]:
+        """Take the best of some random swaps in each round, if it is better."""
+        # Swaps that only even out the shares would lead every seed to the same few fields.
+        least = 0.3 if regions.strata.any() else 0.0
+        for _ in range(rounds):
+            proposals = _swaps(regions, selected, rng)
+            costs = _costs(regions, proposals, share, rest_matters)
+            if costs.min() < cost - least:
+                cost, selected = float(costs.min()), proposals[costs.argmin()]
+        return cost, selected
+
     for regions in cuts:
-        objective = _Objective.of(regions, share, rest_matters)
         starts = _random_selections(regions, share, rng)
-        costs = objective.cost(regions, starts)
+        costs = _costs(regions, starts, share, rest_matters)
         start = float(costs.min()), starts[costs.argmin()]
-        cost, selected = _improve(regions, objective, start, _SCREENING, rng)
+        cost, selected = improved(regions, *start, _SCREENING)
         if best is None or cost < best[0]:
             best = cost, regions, selected
         work += regions.groups * (_STARTS + _SCREENING * _PROPOSALS)
@@ -290,24 +256,7 @@ def draw_regions(
         raise ValueError("At least one cut is needed to draw blocks from.")
     cost, regions, selected = best
     rounds = int(min(_POLISHING, _WORK / 2 / (_PROPOSALS * regions.groups)))
-    return regions, _improve(regions, objective, (cost, selected), rounds, rng)[1]
-
-
-def _improve(
-    regions: SpatialUnits,
-    objective: _Objective,
-    start: tuple[float, Mask],
-    rounds: int,
-    rng: np.random.Generator,
-) -> tuple[float, Mask]:
-    """Take the best of some random swaps in each round, if it is better."""
-    cost, best = start
-    for _ in range(rounds):
-        proposals = _swaps(regions, best, rng)
-        costs = objective.cost(regions, proposals)
-        if costs.min() < cost - objective.least:
-            cost, best = float(costs.min()), proposals[costs.argmin()]
-    return cost, best
+    return regions, improved(regions, cost, selected, rounds)[1]
 
 
 def _random_selections(
@@ -345,7 +294,7 @@ def _swaps(regions: SpatialUnits, selected: Mask, rng: np.random.Generator) -> M
 
 
 @dataclass(frozen=True)
-class BlockSplit:
+class BlockSplit(RegionSplit):
     """Train on whole square blocks and test on others beyond a guard band.
 
     Pixels of one field resemble each other, and windows of neighbours overlap, so a
@@ -405,52 +354,15 @@ class BlockSplit:
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
 
+    kind = "blocks"
+
     def __post_init__(self) -> None:
         """Check size, shares and guard."""
         if self.size < 1:
             raise SplitError(f"A block must be at least 1 pixel wide, got {self.size}.")
-        if not 0 < self.train < 1:
-            raise SplitError(
-                "The training part of a block split must be a share of the labelled pixels "
-                f"between 0 and 1, got {self.train}; use 0.25."
-            )
-        check_guard(self.guard)
-        check_validation(self.validation)
+        super().__post_init__()
 
-    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
-        """Split a label map (y, x).
-
-        Raises
-        ------
-        SplitError
-            If all labelled pixels are in one block, or the guard leaves no test
-            pixels; the message names the widest guard that leaves some.
-        """
-        label_map = check_labels(labels)
-        check_window(window, label_map.shape)
-        guard = guard_width(self.guard, window)
-        cut, drawn, test = self._draw(label_map, guard, seed)
-        if not test.any():
-            raise guard_too_wide(
-                lambda width: bool(self._draw(label_map, width, seed)[2].any()),
-                guard,
-                f"blocks of {self.size}",
-                label_map.shape,
-            )
-        return guarded_split(
-            label_map,
-            drawn,
-            self._validation(cut, drawn, guard, seed),
-            guard,
-            kind="blocks",
-            seed=seed,
-            settings=asdict(self) | {"guard": guard, "origin": [-by for by in cut.origin]},
-            window=window,
-            notes=guard_notes(guard, window),
-        )
-
-    def _draw(self, label_map: Codes, guard: int, seed: int) -> tuple[Blocks, Mask, Mask]:
-        """Draw training blocks: the cut, their labelled pixels, and the test pixels."""
+    def _draw(self, label_map: Ints, guard: int, seed: int) -> Draw:
         rng = np.random.default_rng([seed, 0])
         cuts = Blocks.cuts(label_map, self.size, guard, rng)
         first = next(cuts, None)
@@ -459,9 +371,13 @@ class BlockSplit:
                 f"All labelled pixels are in one block of {self.size} × {self.size} pixels; "
                 "use smaller blocks."
             )
-        blocks, selected = draw_regions(chain([first], cuts), self.train, rng)
-        drawn = blocks.pixels(selected)
-        return blocks, drawn, (label_map > 0) & ~drawn & ~within_distance(drawn, guard)
+        cut, selected = draw_regions(chain([first], cuts), self.train, rng)
+        pixels = cut.pixels(selected)
+        return Draw(
+            pixels,
+            lambda: self._validation(cut, pixels, guard, seed),
+            settings={"origin": [-offset for offset in cut.origin]},
+        )
 
     def _validation(self, cut: Blocks, drawn: Mask, guard: int, seed: int) -> Mask:
         """Draw whole validation blocks from the training blocks."""

@@ -1,15 +1,370 @@
-"""Cross-validation for scikit-learn from any splitter."""
+"""Cross-validation: whole blocks, fields or shapes are held out in turn."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import KDTree
 
-from hypercover.errors import SplitError
+from hypercover.errors import SplitError, counted
 from hypercover.scene.samples import Samples
-from hypercover.splits.folds import Fold, Folds
-from hypercover.splits.kfold import FoldedSplit
-from hypercover.splits.split import PARTS, Split
+from hypercover.splits.fields import draw_validation_fields, field_map
+from hypercover.splits.folds import BlockFolds, ClusterFolds, Fold, Folds, cluster_numbers
+from hypercover.splits.guard import (
+    Guard,
+    check_guard,
+    guard_notes,
+    guard_width,
+    within_distance,
+)
+from hypercover.splits.split import (
+    PARTS,
+    Split,
+    check_labels,
+    check_trainable,
+    check_validation,
+)
+from hypercover.types import Array, Ints, Mask
+
+_MAX_LISTED = 8
+"""Number of classes that a note lists one by one."""
+
+
+class FoldedSplit(ABC):
+    """Base class of splitters with several folds."""
+
+    folds: int
+
+    def splits(
+        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
+    ) -> tuple[Split, ...]:
+        """Return the splits of a label map (y, x), one for each fold.
+
+        Raises
+        ------
+        SplitError
+            If the labels do not suffice for so many folds.
+        """
+        make = self._assign(check_labels(labels, window), seed, window)
+        return tuple(make(fold) for fold in range(self.folds))
+
+    def split(
+        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1, fold: int = 0
+    ) -> Split:
+        """Return the split of a label map (y, x) that tests one fold, counted from 0.
+
+        Raises
+        ------
+        SplitError
+            As :meth:`splits`, or if the fold does not exist.
+        """
+        if not 0 <= fold < self.folds:
+            raise SplitError(f"The fold must be from 0 to {self.folds - 1}, got {fold}.")
+        return self._assign(check_labels(labels, window), seed, window)(fold)
+
+    @abstractmethod
+    def _assign(self, label_map: Ints, seed: int, window: int) -> Callable[[int], Split]:
+        """Assign labelled pixels to folds; return what makes the split that tests one."""
+
+
+def _mask(samples: Samples, which: Array, label_map: Ints) -> Mask:
+    """Return the pixels (y, x) of some samples, given by index or mask."""
+    mask = np.zeros(label_map.shape, dtype=bool)
+    mask[samples.rows[which], samples.cols[which]] = True
+    return mask
+
+
+@dataclass(frozen=True)
+class KFoldSplit(FoldedSplit):
+    """Test the blocks or fields of each fold in turn, beyond a guard band.
+
+    Over all folds every labelled pixel is tested exactly once, where one draw of
+    blocks tests only a part.  Whole blocks or fields are assigned to the folds so
+    that every class is spread over as many as possible.  The pixels of one fold are
+    tested and those of the others train; training pixels within ``guard`` pixels
+    (Chebyshev) of a tested one are the guard.  All pixels of a class in a single fold
+    count as errors, because it has no training pixels when it is tested; a note says
+    so.
+
+    Parameters
+    ----------
+    by : "blocks" or "fields"
+        What the folds consist of; a field is a connected set of pixels of one class,
+        corners included.
+    folds : int
+        Number of folds, from 2.
+    size : int
+        Side of a block in pixels.
+    guard : int or "auto"
+        Width of the guard band in pixels; "auto" is window − 1.
+    validation : float from 0 to below 1
+        Share of the training pixels set aside for validation, by whole fields.
+
+    Examples
+    --------
+    >>> labels = np.repeat(np.repeat([[1, 2]], 6, axis=1), 4, axis=0)
+    >>> splitter = KFoldSplit(folds=2, size=3, guard=1)
+    >>> for split in splitter.splits(labels, seed=1):
+    ...     print([split.count(part) for part in ("train", "test", "guard")])
+    [8, 24, 16]
+    [8, 24, 16]
+    """
+
+    by: Literal["blocks", "fields"] = "blocks"
+    """What the folds consist of."""
+    folds: int = 5
+    """Number of folds."""
+    size: int = 15
+    """Side of a block in pixels."""
+    guard: Guard = "auto"
+    """Pixels between training and test, by Chebyshev distance; auto = window − 1."""
+    validation: float = 0.0
+    """Share of the training pixels set aside for validation."""
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.by not in ("blocks", "fields"):
+            raise SplitError(f"Folds are made of blocks or fields, got {self.by!r}.")
+        check_guard(self.guard)
+        check_validation(self.validation)
+        self._folds(0)
+
+    def _folds(self, guard: int) -> BlockFolds | ClusterFolds:
+        if self.by == "blocks":
+            return BlockFolds(self.folds, size=self.size, guard=guard)
+        return ClusterFolds(self.folds, guard=guard, gap=1)
+
+    def _assign(self, label_map: Ints, seed: int, window: int) -> Callable[[int], Split]:
+        guard, samples = guard_width(self.guard, window), Samples.of(label_map)
+        folds = self._folds(guard).folds(samples, seed=seed)
+        if len(folds) < self.folds:
+            raise SplitError(
+                f"A guard of {guard} pixels leaves {self.folds - len(folds)} of "
+                f"{self.folds} folds with too little to train on; use a smaller guard, "
+                "fewer folds or other blocks."
+            )
+
+        def make(number: int) -> Split:
+            fold = folds.parts[number]
+            drawn = _mask(samples, fold.train, label_map)
+            trained = np.where(drawn, label_map, 0)
+            validation = draw_validation_fields(
+                trained, field_map(trained), drawn, self.validation, guard=guard, seed=seed
+            )
+            train = drawn & ~validation & ~within_distance(validation, guard)
+            test = _mask(samples, np.concatenate((fold.test, fold.unscored)), label_map)
+            split = Split.from_parts(
+                train=train,
+                validation=validation,
+                test=test,
+                guard=(label_map > 0) & ~train & ~validation & ~test,
+                kind="kfold",
+                seed=seed,
+                settings=asdict(self) | {"guard": guard, "fold": number},
+                window=window,
+                notes=(*_untrained_notes(folds), *guard_notes(guard, window)),
+            )
+            return check_trainable(split, label_map)
+
+        return make
+
+
+def _untrained_notes(folds: Folds) -> tuple[str, ...]:
+    """Return a note on the test pixels whose class has no training pixels."""
+    labels = folds.samples.labels
+    lost = labels[np.concatenate([fold.unscored for fold in folds.parts])]
+    if not len(lost):
+        return ()
+    listed = [
+        f"class {code} ({count:,} of {np.count_nonzero(labels == code):,})"
+        for code, count in zip(*np.unique(lost, return_counts=True), strict=True)
+    ]
+    if len(listed) > _MAX_LISTED:
+        listed[_MAX_LISTED:] = [f"{len(listed) - _MAX_LISTED} more classes"]
+    return (
+        "Test pixels of classes without training pixels in their fold count as errors: "
+        f"{', '.join(listed)}.",
+    )
+
+
+@dataclass(frozen=True)
+class HeldOutShapes:
+    """How many shapes of some labels can be held out."""
+
+    shapes: dict[int, int]
+    """Number of shapes held out, by class code."""
+    folds: int
+    """Folds that hold out at least one shape."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether an accuracy is meaningful: at least two classes are tested."""
+        return len(self.shapes) > 1
+
+
+@dataclass(frozen=True)
+class LeaveOneOutSplit(FoldedSplit):
+    """Hold out one shape after another, with a buffer around it.
+
+    A few points or polygons cannot be divided into training and test areas without
+    losing whole classes.  Each shape, a connected set of pixels of one class (corners
+    included), is tested by a classifier trained on all others except the labelled
+    pixels within ``guard`` pixels (Chebyshev) of it (spatial leave-one-out, Le Rest et
+    al. 2014).  The accuracy is that of all predictions together.
+
+    A shape is held out only if every class keeps training pixels beyond the buffer.
+    The only shape of a class therefore always trains, and that class has no accuracy.
+
+    With fewer folds than shapes, several are held out at a time.
+
+    Parameters
+    ----------
+    folds : int
+        Number of trainings, from 2; at most the number of shapes that can be held out.
+    guard : int or "auto"
+        Width of the buffer in pixels; "auto" is window − 1.
+
+    References
+    ----------
+    Le Rest et al. (2014), Spatial leave-one-out cross-validation for variable
+    selection in the presence of spatial autocorrelation, Global Ecology and
+    Biogeography 23.
+
+    Examples
+    --------
+    T train, o test, . neither; two points of class 1, two of class 2 and one of class 3:
+
+    >>> labels = np.array([[1, 0, 2, 0, 1, 0, 2, 0, 3]])
+    >>> splitter = LeaveOneOutSplit(folds=4, guard=1)
+    >>> for split in splitter.splits(labels, seed=0):
+    ...     print("".join(".T!o-"[part] for part in split.parts[0]))
+    o.T.T.T.T
+    T.T.o.T.T
+    T.o.T.T.T
+    T.T.T.o.T
+    """
+
+    folds: int = 10
+    """Number of trainings."""
+    guard: Guard = "auto"
+    """Pixels between held-out shapes and training pixels; auto = window − 1."""
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.folds < 2:
+            raise SplitError(f"Leave-one-out needs at least 2 folds, got {self.folds}.")
+        check_guard(self.guard)
+
+    def outlook(
+        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
+    ) -> HeldOutShapes:
+        """Return how many shapes of a label map (y, x) are held out, and in how many folds.
+
+        Examples
+        --------
+        >>> labels = np.array([[1, 0, 2, 0, 1, 0, 2, 0, 3]])
+        >>> LeaveOneOutSplit(folds=10, guard=1).outlook(labels)
+        HeldOutShapes(shapes={1: 2, 2: 2}, folds=4)
+        """
+        guard = guard_width(self.guard, window)
+        return _Shapes(check_labels(labels), guard, self.folds, seed).outlook
+
+    def _assign(self, label_map: Ints, seed: int, window: int) -> Callable[[int], Split]:
+        guard = guard_width(self.guard, window)
+        shapes = _Shapes(label_map, guard, self.folds, seed)
+        outlook = shapes.outlook
+        if not outlook.enough:
+            raise SplitError(
+                "Too few labels to judge a map by: shapes of at least two classes must be held "
+                f"out, {guard} pixels from the training pixels and without removing a whole "
+                f"class, and those of {len(outlook.shapes)} can be; label more shapes of each "
+                "class, or train on all of them and test none (kind: none)."
+            )
+        if outlook.folds < self.folds:
+            raise SplitError(
+                f"Only {counted(outlook.folds, 'shape')} can be held out, fewer than the "
+                f"{self.folds} folds; set folds to {outlook.folds}."
+            )
+
+        def make(number: int) -> Split:
+            held = shapes.held[number]
+            test, lost = np.isin(shapes.numbers, held), shapes.lost(held)
+            return Split.from_parts(
+                train=_mask(shapes.samples, ~lost, label_map),
+                test=_mask(shapes.samples, test, label_map),
+                guard=_mask(shapes.samples, lost & ~test, label_map),
+                kind="leave-one-out",
+                seed=seed,
+                settings=asdict(self) | {"guard": guard, "fold": number},
+                window=window,
+                notes=(*shapes.notes(guard), *guard_notes(guard, window)),
+            )
+
+        return make
+
+
+class _Shapes:
+    """The shapes of a label map, and those that each fold holds out.
+
+    Shapes are assigned class by class, each to the emptiest fold in which all classes
+    still have training samples.
+    """
+
+    def __init__(self, label_map: Ints, guard: int, folds: int, seed: int) -> None:
+        self.samples = Samples.of(label_map)
+        self.numbers = cluster_numbers(self.samples, 1)
+        _, first = np.unique(self.numbers, return_index=True)
+        self.codes = self.samples.labels[first]
+        points = np.column_stack((self.samples.rows, self.samples.cols))
+        tree = KDTree(points)
+        # The samples of each shape and of the buffer around it, which do not train with it.
+        self._near = [
+            np.unique(np.concatenate(tree.query_ball_point(own, guard + 0.5, p=np.inf)))
+            for own in (points[self.numbers == shape] for shape in range(len(self.codes)))
+        ]
+        order = np.random.default_rng(seed).permutation(len(self.codes))
+        order = order[np.argsort(self.codes[order], kind="stable")]
+        self.held: list[list[int]] = [[] for _ in range(folds)]
+        classes = len(np.unique(self.codes))
+        for shape in order.tolist():
+            for fold in sorted(self.held, key=len):
+                trained = self.samples.labels[~self.lost([*fold, shape])]
+                if len(np.unique(trained)) == classes:
+                    fold.append(shape)
+                    break
+
+    def lost(self, held: list[int]) -> Mask:
+        """Return which samples (n,) do not train when some shapes are held out."""
+        mask = np.zeros(len(self.samples), dtype=bool)
+        for shape in held:
+            mask[self._near[shape]] = True
+        return mask
+
+    @property
+    def outlook(self) -> HeldOutShapes:
+        """How many shapes are held out."""
+        held = [shape for fold in self.held for shape in fold]
+        codes, counts = np.unique(self.codes[held], return_counts=True)
+        shapes = dict(zip(codes.tolist(), counts.tolist(), strict=True))
+        return HeldOutShapes(shapes, sum(map(bool, self.held)))
+
+    def notes(self, guard: int) -> list[str]:
+        """Return notes on the shapes held out, and on the classes without any."""
+        total, held = len(self.codes), sum(map(len, self.held))
+        notes = [
+            f"The labels form {total} shapes; {held} are held out once, more than {guard} "
+            f"pixels from the training pixels, and {total - held} always train."
+        ]
+        untested = sorted(set(self.codes.tolist()) - self.outlook.shapes.keys())
+        if untested:
+            notes.append(
+                f"Class {', '.join(map(str, untested))}: too few shapes to judge; mapped without "
+                "an accuracy."
+            )
+        return notes
 
 
 class Splitter(Protocol):
@@ -82,7 +437,11 @@ def as_cv(
     splits = [
         split
         for number in range(seed, seed + repeats)
-        for split in _draws(splitter, labels, number, window)
+        for split in (
+            splitter.splits(labels, seed=number, window=window)
+            if isinstance(splitter, FoldedSplit)
+            else (splitter.split(labels, seed=number, window=window),)
+        )
     ]
     if repeats > 1 and len({split.digest for split in splits}) == len(splits) // repeats:
         raise SplitError(
@@ -97,14 +456,6 @@ def as_cv(
         settings=dict(splits[0].settings),
         notes=splits[0].notes,
     )
-
-
-def _draws(
-    splitter: Splitter, labels: npt.ArrayLike, seed: int, window: int
-) -> tuple[Split, ...]:
-    if isinstance(splitter, FoldedSplit):
-        return splitter.splits(labels, seed=seed, window=window)
-    return (splitter.split(labels, seed=seed, window=window),)
 
 
 def _fold(split: Split, samples: Samples) -> Fold:

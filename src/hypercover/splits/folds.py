@@ -1,9 +1,10 @@
 """Folds for cross-validation: random, by whole blocks, or by whole clusters."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.ndimage import find_objects, label, maximum_filter
@@ -62,63 +63,10 @@ def assign_folds(
     return np.asarray(numbers[groups])
 
 
-def class_name(code: int, legend: Legend | None) -> str:
+def _class_name(code: int, legend: Legend | None) -> str:
     """Return the code of a class and, if it is in the legend, its name."""
-    return (
-        f"Class {code} ({legend[code].name})"
-        if legend and code in legend
-        else f"Class {code}"
-    )
-
-
-def check_classes(samples: Samples) -> None:
-    """Check that there are at least two classes."""
-    codes = np.unique(samples.labels)
-    if len(codes) < 2:
-        given = f"only class {codes[0]}" if len(codes) else "no samples"
-        raise SplitError(
-            f"Folds need samples of at least two classes, got {given}; label more pixels."
-        )
-
-
-def check_members(samples: Samples, n: int, legend: Legend | None) -> None:
-    """Check that every class has a sample for each fold."""
-    codes, counts = np.unique(samples.labels, return_counts=True)
-    least = int(counts.argmin())
-    code, count = int(codes[least]), int(counts[least])
-    if count >= n:
-        return
-    fewer = f"use at most {count} folds, " if count > 1 else ""
-    raise SplitError(
-        f"{class_name(code, legend)} has {counted(count, 'sample')}, fewer than "
-        f"the {n} folds; {fewer}label more of it or drop the class."
-    )
-
-
-def check_groups(
-    groups: Indices, n: int, what: str, way_out: str, *, size: str = ""
-) -> None:
-    """Check that there are as many groups as folds."""
-    count = int(groups.max()) + 1
-    if count >= n:
-        return
-    fewer = f"at most {count} folds or " if count > 1 else ""
-    raise SplitError(
-        f"The samples are in {counted(count, what)}{size}, fewer than the {n} folds; "
-        f"use {fewer}{way_out}."
-    )
-
-
-def check_number(n: int) -> None:
-    """Check the number of folds."""
-    if n < 2:
-        raise SplitError(f"Cross-validation needs at least 2 folds, got {n}; use 10.")
-
-
-def check_width(guard: int) -> None:
-    """Check the width of a guard."""
-    if guard < 0:
-        raise SplitError(f"The guard must be a width in pixels from 0, got {guard}; use 4.")
+    name = f" ({legend[code].name})" if legend and code in legend else ""
+    return f"Class {code}{name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +112,7 @@ class Folds:
         """Check that the parts of each fold are disjoint and a guard apart."""
         for number, fold in enumerate(self.parts, start=1):
             _check_disjoint(fold, len(self.samples), number)
-            if (
-                self.guard
-                and _within_distance(self.samples, fold.test, fold.train, self.guard).any()
-            ):
+            if self.guard and self._near(fold, self.guard):
                 raise SplitError(
                     f"Fold {number} must keep its held-out samples more than {self.guard} "
                     "pixels from the training ones, but some are closer; make the folds again."
@@ -210,13 +155,12 @@ class Folds:
 
     def near(self, distance: int) -> float:
         """Return the share of scored samples within a distance of a training sample."""
-        close = [
-            np.count_nonzero(
-                _within_distance(self.samples, fold.test, fold.train, distance)
-            )
-            for fold in self.parts
-        ]
-        return sum(close) / self.scored
+        return sum(self._near(fold, distance) for fold in self.parts) / self.scored
+
+    def _near(self, fold: Fold, distance: int) -> int:
+        """Count the held-out samples of a fold within a distance of a training sample."""
+        near = _within_distance(self.samples, fold.test, fold.train, distance)
+        return int(np.count_nonzero(near))
 
     def to_json(self) -> dict[str, Any]:
         """Return settings and sizes of the folds as plain values."""
@@ -231,8 +175,94 @@ class Folds:
         }
 
 
+class FoldMaker(ABC):
+    """Base class: assigns samples to folds and keeps a guard around those held out."""
+
+    kind: ClassVar[str]
+    n: int
+    guard: int = 0
+
+    def __post_init__(self) -> None:
+        """Check number of folds and guard."""
+        if self.n < 2:
+            raise SplitError(
+                f"Cross-validation needs at least 2 folds, got {self.n}; use 10."
+            )
+        if self.guard < 0:
+            raise SplitError(
+                f"The guard must be a width in pixels from 0, got {self.guard}; use 4."
+            )
+
+    def folds(
+        self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
+    ) -> Folds:
+        """Make folds of samples.
+
+        Raises
+        ------
+        SplitError
+            If there are fewer than two classes, fewer samples of a class, blocks or
+            clusters than folds, or the guard leaves too few training samples.
+        """
+        codes = np.unique(samples.labels)
+        if len(codes) < 2:
+            given = f"only class {codes[0]}" if len(codes) else "no samples"
+            raise SplitError(
+                f"Folds need samples of at least two classes, got {given}; label more pixels."
+            )
+        numbers = self._assign(samples, np.random.default_rng(seed), legend)
+        parts = [_fold(samples, numbers == number, self.guard) for number in range(self.n)]
+        usable = [fold for fold in parts if len(fold.test)]
+        if len(usable) < 2:
+            raise SplitError(
+                f"A guard of {self.guard} pixels leaves {len(usable)} of {self.n} folds with "
+                "samples of two classes to train on and one of them to hold out; use a smaller "
+                "guard or folds at random."
+            )
+        lost = [str(number) for number, fold in enumerate(parts, 1) if not len(fold.test)]
+        notes = _lost_classes(samples, parts, legend)
+        if lost:
+            which = f"{', '.join(lost)} of {len(parts)}"
+            notes = [f"Folds left out for lack of training samples: {which}.", *notes]
+        # The dataclasses that derive from this one have its settings as fields.
+        settings = {key: value for key, value in vars(self).items() if value is not None}
+        return Folds(
+            samples,
+            tuple(usable),
+            kind=self.kind,
+            guard=self.guard,
+            settings=settings | {"seed": seed},
+            notes=tuple(notes),
+        )
+
+    @abstractmethod
+    def _assign(
+        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
+    ) -> Indices:
+        """Return the fold of each sample."""
+
+    def _assign_groups(
+        self,
+        samples: Samples,
+        groups: Indices,
+        rng: np.random.Generator,
+        what: str,
+        size: str,
+        remedy: str,
+    ) -> Indices:
+        """Return the fold of each sample so that groups, such as blocks, stay whole."""
+        count = int(groups.max()) + 1
+        if count < self.n:
+            fewer = f"at most {count} folds or " if count > 1 else ""
+            raise SplitError(
+                f"The samples are in {counted(count, what)}{size}, fewer than the {self.n} "
+                f"folds; use {fewer}{remedy}."
+            )
+        return assign_folds(samples.labels, groups, self.n, rng)
+
+
 @dataclass(frozen=True)
-class RandomFolds:
+class RandomFolds(FoldMaker):
     """Assign the samples of every class to the folds at random.
 
     These are the folds of LIBSVM and of most published searches.  Neighbours of one
@@ -256,33 +286,30 @@ class RandomFolds:
     n: int = 10
     """Number of folds."""
 
-    def __post_init__(self) -> None:
-        """Check the number of folds."""
-        check_number(self.n)
+    kind = "random"
 
-    def folds(
-        self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
-    ) -> Folds:
-        """Make folds of about the same size, each with its share of every class.
-
-        Raises
-        ------
-        SplitError
-            If there are fewer than two classes, or one has fewer samples than folds.
-        """
-        check_classes(samples)
-        check_members(samples, self.n, legend)
-        rng = np.random.default_rng(seed)
+    def _assign(
+        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
+    ) -> Indices:
+        codes, counts = np.unique(samples.labels, return_counts=True)
+        count = int(counts.min())
+        if count < self.n:
+            name = _class_name(int(codes[counts.argmin()]), legend)
+            fewer = f"use at most {count} folds, " if count > 1 else ""
+            raise SplitError(
+                f"{name} has {counted(count, 'sample')}, fewer than the {self.n} folds; "
+                f"{fewer}label more of it or drop the class."
+            )
         numbers, assigned = np.empty(len(samples), dtype=np.intp), 0
-        for code in np.unique(samples.labels):
+        for code in codes:
             own = rng.permutation(np.flatnonzero(samples.labels == code))
             numbers[own] = (assigned + np.arange(len(own))) % self.n
             assigned += len(own)
-        return _make_folds(samples, numbers, self, seed=seed, legend=legend)
+        return numbers
 
 
 @dataclass(frozen=True)
-class BlockFolds:
+class BlockFolds(FoldMaker):
     """Hold out whole square blocks, with a guard around the held-out samples.
 
     Parameters chosen on neighbours of the training samples suit the fields that were
@@ -313,40 +340,28 @@ class BlockFolds:
     guard: int = 4
     """Pixels around held-out samples that are left out."""
 
+    kind = "blocks"
+
     def __post_init__(self) -> None:
         """Check number, size and guard."""
-        check_number(self.n)
-        check_width(self.guard)
+        super().__post_init__()
         if self.size < 1:
             raise SplitError(f"A block must be at least 1 pixel wide, got {self.size}.")
 
-    def folds(
-        self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
-    ) -> Folds:
-        """Make folds of whole blocks.
-
-        Raises
-        ------
-        SplitError
-            If there are fewer blocks than folds, or the guard leaves too few
-            training samples.
-        """
-        check_classes(samples)
-        rng = np.random.default_rng(seed)
+    def _assign(
+        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
+    ) -> Indices:
         origin = rng.integers(self.size, size=2)
-        rows, cols = (samples.rows + origin[0], samples.cols + origin[1])
+        rows, cols = samples.rows + origin[0], samples.cols + origin[1]
         across = int(cols.max()) // self.size + 1
-        _, groups = np.unique(
-            rows // self.size * across + cols // self.size, return_inverse=True
-        )
+        blocks = rows // self.size * across + cols // self.size
+        _, groups = np.unique(blocks, return_inverse=True)
         size = f" of {self.size} × {self.size} pixels"
-        check_groups(groups, self.n, "block", "smaller blocks", size=size)
-        numbers = assign_folds(samples.labels, groups, self.n, rng)
-        return _make_folds(samples, numbers, self, seed=seed, legend=legend)
+        return self._assign_groups(samples, groups, rng, "block", size, "smaller blocks")
 
 
 @dataclass(frozen=True)
-class ClusterFolds:
+class ClusterFolds(FoldMaker):
     """Hold out whole clusters of samples, which approximate fields.
 
     A block may cut a field in two; a cluster does not.  Samples of one class are
@@ -380,76 +395,26 @@ class ClusterFolds:
     gap: int | None = None
     """Distance over which samples of one class are linked; None = the guard."""
 
-    def __post_init__(self) -> None:
-        """Check number and guard."""
-        check_number(self.n)
-        check_width(self.guard)
+    kind = "clusters"
 
-    def folds(
-        self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
-    ) -> Folds:
-        """Make folds of whole clusters.
-
-        Raises
-        ------
-        SplitError
-            If there are fewer clusters than folds, or the guard leaves too few
-            training samples.
-        """
-        check_classes(samples)
+    def _assign(
+        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
+    ) -> Indices:
         gap = self.guard if self.gap is None else self.gap
         groups = cluster_numbers(samples, max(gap, 1))
-        check_groups(groups, self.n, "cluster", "folds by blocks")
-        numbers = assign_folds(samples.labels, groups, self.n, np.random.default_rng(seed))
-        return _make_folds(samples, numbers, self, seed=seed, legend=legend)
-
-
-FoldMaker = RandomFolds | BlockFolds | ClusterFolds
-
-_KINDS = {RandomFolds: "random", BlockFolds: "blocks", ClusterFolds: "clusters"}
-
-
-def _make_folds(
-    samples: Samples,
-    numbers: Indices,
-    maker: FoldMaker,
-    *,
-    seed: int,
-    legend: Legend | None,
-) -> Folds:
-    """Make folds from the fold number of each sample, with notes on unscored samples."""
-    guard = getattr(maker, "guard", 0)
-    parts = [_fold(samples, numbers == number, guard) for number in range(maker.n)]
-    usable = [fold for fold in parts if len(fold.test)]
-    if len(usable) < 2:
-        raise SplitError(
-            f"A guard of {guard} pixels leaves {len(usable)} of {maker.n} folds with samples "
-            "of two classes to train on and one of them to hold out; use a smaller guard "
-            "or folds at random."
-        )
-    return Folds(
-        samples,
-        tuple(usable),
-        kind=_KINDS[type(maker)],
-        guard=guard,
-        settings={key: value for key, value in asdict(maker).items() if value is not None}
-        | {"seed": seed},
-        notes=(*_lost_folds(parts), *_lost_classes(samples, parts, legend)),
-    )
+        return self._assign_groups(samples, groups, rng, "cluster", "", "folds by blocks")
 
 
 def _fold(samples: Samples, held: Mask, guard: int) -> Fold:
     """Make the fold that holds out some samples."""
     inside, outside = np.flatnonzero(held), np.flatnonzero(~held)
-    near = (
-        _within_distance(samples, outside, inside, guard)
-        if guard
-        else np.zeros(len(outside), bool)
-    )
+    near = np.zeros(len(outside), dtype=bool)
+    if guard:
+        near = _within_distance(samples, outside, inside, guard)
     train = outside[~near]
-    known = np.unique(samples.labels[train])
+    trained = np.unique(samples.labels[train])
     # With a single training class there is nothing to mistake.
-    learnt = np.isin(samples.labels[inside], known if len(known) > 1 else [])
+    learnt = np.isin(samples.labels[inside], trained if len(trained) > 1 else [])
     return Fold(train, inside[learnt], outside[near], inside[~learnt])
 
 
@@ -476,19 +441,11 @@ def _check_disjoint(fold: Fold, count: int, number: int) -> None:
         )
 
 
-def _lost_folds(parts: list[Fold]) -> list[str]:
-    lost = [str(number) for number, fold in enumerate(parts, 1) if not len(fold.test)]
-    if not lost:
-        return []
-    which = ", ".join(lost)
-    return [f"Folds left out for lack of training samples: {which} of {len(parts)}."]
-
-
 def _lost_classes(samples: Samples, parts: list[Fold], legend: Legend | None) -> list[str]:
     """Return notes on the classes that have unscored samples."""
     lost = samples.labels[np.concatenate([fold.unscored for fold in parts])]
     return [
-        f"{class_name(int(code), legend)}: {count} of {np.count_nonzero(samples.labels == code)}"
+        f"{_class_name(int(code), legend)}: {count} of {np.count_nonzero(samples.labels == code)}"
         " samples not scored, as their fold has no training samples of the class."
         for code, count in zip(*np.unique(lost, return_counts=True), strict=True)
     ]

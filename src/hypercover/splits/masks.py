@@ -1,4 +1,4 @@
-"""Splits from masks and from saved split files."""
+"""Splits that are given: by masks, by saved files, or published."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import SplitError
-from hypercover.scene.samples import check_window
+from hypercover.errors import SplitError, counted
+from hypercover.scene.datasets.catalog import known_map, recognise_labels
+from hypercover.scene.datasets.discovery import find_label_maps
 from hypercover.splits.guard import guard_notes
-from hypercover.splits.random_split import check_validation, draw_validation
+from hypercover.splits.random_split import draw_validation
 from hypercover.splits.split import (
     PARTS,
     Split,
     check_disjoint,
     check_labels,
     check_trainable,
+    check_validation,
     read_counts,
 )
 from hypercover.types import Ints, Mask
@@ -71,17 +73,13 @@ class MaskSplit:
             If a mask has another size than the labels, the masks share a labelled
             pixel, or fewer than two classes have training pixels.
         """
-        label_map = check_labels(labels)
-        check_window(window, label_map.shape)
+        label_map = check_labels(labels, window)
         labelled = label_map > 0
         marked, note = _marked(self.train, "train", labelled)
-        test, more = (
-            (labelled & ~marked, ())
-            if self.test is None
-            else _marked(self.test, "test", labelled)
-        )
+        rule, test, more = "rest", labelled & ~marked, ""
+        if self.test is not None:
+            rule, (test, more) = "mask", _marked(self.test, "test", labelled)
         check_disjoint({"train": marked, "test": test})
-        rule = "rest" if self.test is None else "mask"
         rng = np.random.default_rng(seed)
         validation = draw_validation(label_map, marked, self.validation, rng)
         split = Split.from_parts(
@@ -92,13 +90,13 @@ class MaskSplit:
             seed=seed,
             settings={"test": rule, "validation": self.validation},
             window=window,
-            notes=self.notes + note + more,
+            notes=(*self.notes, *filter(None, (note, more))),
         )
         return check_trainable(split, label_map)
 
 
-def _marked(mask: npt.ArrayLike, part: str, labelled: Mask) -> tuple[Mask, tuple[str, ...]]:
-    """Return the labelled pixels of a mask, and a note on the others."""
+def _marked(mask: npt.ArrayLike, part: str, labelled: Mask) -> tuple[Mask, str]:
+    """Return the labelled pixels of a mask, and a note on the others if there are any."""
     values = np.asarray(mask)
     if values.shape != labelled.shape:
         raise SplitError(
@@ -106,14 +104,11 @@ def _marked(mask: npt.ArrayLike, part: str, labelled: Mask) -> tuple[Mask, tuple
             f"are {labelled.shape[0]} × {labelled.shape[1]}; give a mask of that size."
         )
     marked = np.nan_to_num(values) != 0
-    bare = int(np.count_nonzero(marked & ~labelled))
-    if not bare:
-        return marked, ()
-    total = int(np.count_nonzero(marked))
+    total, bare = int(marked.sum()), int((marked & ~labelled).sum())
     note = (
         f"{bare} of the {total} pixels of the {part} mask have no label and are left out."
     )
-    return marked & labelled, (note,)
+    return marked & labelled, note if bare else ""
 
 
 def saved_split_path(path: str | Path) -> tuple[Path, str]:
@@ -159,8 +154,7 @@ class SavedSplit:
             If the files are damaged, the digest differs, or the labels do not fit
             the split.
         """
-        label_map = check_labels(labels)
-        check_window(window, label_map.shape)
+        label_map = check_labels(labels, window)
         folder, stem = saved_split_path(self.path)
         split = Split.load(folder, stem)
         if self.sha256 not in (None, split.digest):
@@ -169,31 +163,25 @@ class SavedSplit:
                 f"{split.digest}; give the file of that split."
             )
         _check_labels(split, read_counts(folder, stem), label_map)
-        guard = split.settings.get("guard")
-        narrow = guard_notes(guard, window) if isinstance(guard, int) else ()
-        return check_trainable(
-            replace(
-                split,
-                kind="saved",
-                seed=seed,
-                settings={"kind": split.kind, **split.settings, "seed": split.seed},
-                window=window,
-                notes=tuple(dict.fromkeys((*split.notes, *narrow, *_fold_notes(split)))),
-            ),
-            label_map,
+        notes, guard = list(split.notes), split.settings.get("guard")
+        if isinstance(guard, int):
+            notes += guard_notes(guard, window)
+        if split.kind in ("kfold", "leave-one-out"):
+            number, folds = (split.settings.get(key) for key in ("fold", "folds"))
+            which = number + 1 if isinstance(number, int) else "one"
+            notes.append(
+                f"The saved split is fold {which} of {folds} of a cross-validation; only this "
+                "fold is tested."
+            )
+        saved = replace(
+            split,
+            kind="saved",
+            seed=seed,
+            settings={"kind": split.kind, **split.settings, "seed": split.seed},
+            window=window,
+            notes=tuple(dict.fromkeys(notes)),
         )
-
-
-def _fold_notes(split: Split) -> tuple[str, ...]:
-    """Return a note if the split is one fold of a cross-validation."""
-    if split.kind not in ("kfold", "leave-one-out"):
-        return ()
-    number, folds = (split.settings.get(key) for key in ("fold", "folds"))
-    which = number + 1 if isinstance(number, int) else "one"
-    return (
-        f"The saved split is fold {which} of {folds} of a cross-validation; only this fold is "
-        "tested.",
-    )
+        return check_trainable(saved, label_map)
 
 
 def _check_labels(split: Split, counts: dict[str, dict[int, int]], label_map: Ints) -> None:
@@ -214,3 +202,172 @@ def _check_labels(split: Split, counts: dict[str, dict[int, int]], label_map: In
             f"The saved split does not fit the labels: {bare} of its pixels have no label; "
             "use the labels it was made for."
         )
+
+
+@dataclass(frozen=True)
+class _PublishedMaps:
+    """Maps and known errors of a published split."""
+
+    labels: str
+    """Beginning of the title of the label map it was made with."""
+    train: str
+    """Title of the training map."""
+    test: str | None = None
+    """Title of the test map; None = all other labelled pixels."""
+    mistaken: tuple[tuple[int, int, int], ...] = ()
+    """Runs (row, first column, last column) of training pixels with a wrong class."""
+    note: str = ""
+    """How papers differ."""
+
+
+PUBLISHED = {
+    "indian-pines-fixed": _PublishedMaps(
+        labels="Indian Pines Site 3",
+        train="Indian Pines fixed training",
+        test="Indian Pines fixed test",
+    ),
+    "indian-pines-dase": _PublishedMaps(
+        labels="Indian Pines Site 3",
+        train="Indian Pines spatially disjoint",
+        mistaken=((76, 108, 111), (77, 108, 111), (78, 110, 111)),
+        note="Papers that keep the mistaken pixels have 5,689 training pixels and no test "
+        "pixels of Grass-pasture-mowed.",
+    ),
+    "pavia-fixed": _PublishedMaps(
+        labels="University of Pavia ground",
+        train="University of Pavia fixed training",
+        test="University of Pavia fixed test",
+        note="Papers that train on the pixels outside the ground truth have 3,921 training "
+        "pixels; some test on all 42,776 labelled pixels, training pixels included.",
+    ),
+}
+"""The published splits by name."""
+
+
+@dataclass(frozen=True)
+class PublishedSplit:
+    """Take the training and test pixels of a published split.
+
+    Accuracies are comparable with published ones only on the same pixels, and the
+    published maps have pitfalls: their own class codes, pixels of the wrong class,
+    pixels without a label.  The maps are recognised by the SHA-256 of their codes in
+    any file.  Classes are taken from the labels in use, and ``notes`` count the pixels
+    that disagree with them.
+
+    None of these splits has a guard; see the leak audit.
+
+    Parameters
+    ----------
+    name : str
+        ``indian-pines-fixed`` (Hong et al. 2021: 695 training and 9,671 test
+        pixels of the Site 3 labels), ``indian-pines-dase`` (IEEE GRSS DASE:
+        5,679 and 4,687, after ten mistaken training pixels have been moved to
+        the test), or ``pavia-fixed`` (2,774 and 40,002, without the 1,147
+        training pixels outside the ground truth).
+    path : path
+        A folder with the maps, or a file with all of them.
+    validation : float from 0 to below 1
+        Share of the training pixels of each class set aside for validation, at
+        random.
+
+    Examples
+    --------
+    >>> splitter = PublishedSplit("pavia-fixed", "data/pavia")
+    >>> split = splitter.split(scene.labels)  # doctest: +SKIP
+    >>> split.count("train"), split.count("test")  # doctest: +SKIP
+    (2774, 40002)
+    """
+
+    name: str
+    """Name of the split."""
+    path: str | Path
+    """A folder with the maps, or a file with all of them."""
+    validation: float = 0.0
+    """Share of the training pixels set aside for validation."""
+
+    def __post_init__(self) -> None:
+        """Check name and validation share."""
+        if self.name not in PUBLISHED:
+            raise SplitError(
+                f"The published splits are {', '.join(PUBLISHED)}, got {self.name!r}."
+            )
+        check_validation(self.validation)
+
+    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+        """Split a label map (y, x); the seed only draws the validation pixels.
+
+        Raises
+        ------
+        LabelError
+            If a map is missing.
+        SplitError
+            If the labels have another size than the maps.
+        """
+        label_map = check_labels(labels)
+        published = PUBLISHED[self.name]
+        titles = {"train": published.train, "test": published.test}
+        maps = {part: known_map(title) for part, title in titles.items() if title}
+        rows, cols = maps["train"].shape
+        if (rows, cols) != label_map.shape:
+            raise SplitError(
+                f"The published split {self.name} is for {rows} × {cols} pixels, the labels have "
+                f"{label_map.shape[0]} × {label_map.shape[1]}; use it with the scene it was made "
+                "for."
+            )
+        read = find_label_maps(self.path, maps.values())
+        truth = known_map(published.labels)
+        by_name = {name: code for code, name in truth.names.items()}
+        codes: dict[str, Ints] = {}
+        for part, known in maps.items():
+            # Maps have codes of their own; the names of the classes are the same.
+            table = np.zeros(int(read[known.title].max()) + 1, dtype=np.int64)
+            for code, name in known.names.items():
+                table[code] = by_name[name]
+            codes[part] = table[read[known.title]]
+        moved = _mistaken(codes["train"], label_map, published)
+        codes["train"] = np.where(moved, 0, codes["train"])
+        masks = MaskSplit(codes["train"], codes.get("test"), self.validation)
+        split = masks.split(label_map, seed=seed, window=window)
+        notes = [
+            f"The published split {self.name}: {', '.join(m.title for m in maps.values())}."
+        ]
+        if moved.any():
+            notes.append(
+                f"{counted(int(moved.sum()), 'training pixel')} that the map gives to another "
+                "class than the labels were moved to the test."
+            )
+        notes += split.notes
+        notes += _disagreements(codes, label_map, truth.title)
+        settings = {
+            "name": self.name,
+            "validation": self.validation,
+            "sha256": {part: known.sha256 for part, known in maps.items()},
+        }
+        notes += filter(None, [published.note])
+        return replace(split, kind="published", settings=settings, notes=tuple(notes))
+
+
+def _mistaken(train: Ints, label_map: Ints, published: _PublishedMaps) -> Mask:
+    """Return the training pixels (y, x) known to be mistaken that disagree with the labels."""
+    marked = np.zeros(label_map.shape, dtype=bool)
+    for row, first, last in published.mistaken:
+        marked[row, first : last + 1] = True
+    return np.asarray(marked & (label_map > 0) & (train > 0) & (train != label_map))
+
+
+def _disagreements(codes: dict[str, Ints], label_map: Ints, title: str) -> list[str]:
+    """Return notes on pixels whose class differs in the labels in use."""
+    notes = []
+    recognised = recognise_labels(label_map)
+    in_use = "not a known map" if recognised is None else recognised.title
+    if in_use != title:
+        notes.append(f"The split was made with {title}; the labels in use are {in_use}.")
+    for part, marked in codes.items():
+        other = int(((marked > 0) & (label_map > 0) & (marked != label_map)).sum())
+        if other:
+            notes.append(
+                f"{counted(other, 'pixel')} of the {part} map "
+                f"{'has' if other == 1 else 'have'} another class in the labels in use, "
+                "which count."
+            )
+    return notes

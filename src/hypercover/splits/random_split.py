@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SplitError
-from hypercover.scene.samples import check_window
-from hypercover.splits.split import Split, check_labels, check_trainable
+from hypercover.splits.split import Split, check_labels, check_trainable, check_validation
 from hypercover.types import Codes, Mask
 
 
@@ -71,8 +70,7 @@ class RandomSplit:
             If there are fewer than two classes, no split is possible, or the window
             does not fit.
         """
-        label_map = check_labels(labels)
-        check_window(window, label_map.shape)
+        label_map = check_labels(labels, window)
         rng = np.random.default_rng(seed)
         drawn = draw_stratified(label_map, self.train, rng, self.halves)
         counts = np.bincount(label_map.ravel())
@@ -113,10 +111,7 @@ def draw_stratified(
 
 
 def draw_validation(
-    label_map: Codes,
-    train: Mask,
-    share: float,
-    rng: np.random.Generator,
+    label_map: Codes, train: Mask, share: float, rng: np.random.Generator
 ) -> Mask:
     """Draw validation pixels (y, x) from the training pixels, class by class.
 
@@ -134,12 +129,3 @@ def draw_validation(
             "there is none; train on more pixels or use validation: 0."
         )
     return drawn
-
-
-def check_validation(share: float) -> None:
-    """Raise unless a validation share is from 0 to below 1."""
-    if not 0 <= share < 1:
-        raise SplitError(
-            "The validation share of the training pixels must be from 0 to below 1, got "
-            f"{share}; use 0.2, or 0 for none."
-        )

@@ -14,19 +14,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field, StrictInt, StrictStr
 
 from hypercover.errors import LabelError, SplitError, counted
-from hypercover.files import (
-    file_sha256,
-    make_folder,
-    read_checksummed,
-    write_checksummed,
-)
+from hypercover.files import file_sha256, make_folder, read_checksummed, write_checksummed
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.gdal import GDAL_ERRORS, open_raster
 from hypercover.scene.io.geotiff import class_raster_writer
 from hypercover.scene.io.sample_metadata import validated
 from hypercover.scene.legend import MAX_CODE, Legend
-from hypercover.scene.samples import Samples
-from hypercover.splits.audit import LeakAudit, audit_table
+from hypercover.scene.samples import Samples, check_window
+from hypercover.splits.audit import audit_table
 from hypercover.types import Array, Bytes, Ints, Mask
 
 PARTS = ("unused", "train", "validation", "test", "guard")
@@ -177,9 +172,9 @@ class Split:
     def per_class(self, part: str, labels: npt.ArrayLike) -> dict[int, int]:
         """Count the pixels of a part for every class that occurs in the labels."""
         label_map = self._checked(labels)
-        counts = np.bincount(label_map[self.mask(part)], minlength=1)
-        codes = [int(code) for code in np.unique(label_map) if code > 0]
-        return {code: int(counts[code]) if code < len(counts) else 0 for code in codes}
+        most = int(label_map.max(initial=0))
+        counts = np.bincount(label_map[self.mask(part)], minlength=most + 1)
+        return {int(code): int(counts[code]) for code in np.unique(label_map) if code > 0}
 
     def unscored(
         self, labels: npt.ArrayLike, legend: Legend | None = None
@@ -191,29 +186,38 @@ class Split:
         included.
         """
         train, test = self.per_class("train", labels), self.per_class("test", labels)
-        total = np.bincount(self._checked(labels).ravel(), minlength=1)
-        codes = sorted({*train, *(legend.codes if legend else ())})
-        unscored = []
-        for code in codes:
-            pixels = int(total[code]) if code < len(total) else 0
-            reason = _unscored_reason(pixels, train.get(code, 0), test.get(code, 0))
-            if reason:
-                unscored.append((code, reason))
-        return unscored
+        codes, counts = np.unique(self._checked(labels), return_counts=True)
+        total = dict(zip(codes.tolist(), counts.tolist(), strict=True))
+        reasons = (
+            (
+                code,
+                _unscored_reason(*(count.get(code, 0) for count in (total, train, test))),
+            )
+            for code in sorted({*train, *(legend.codes if legend else ())})
+        )
+        return [(code, reason) for code, reason in reasons if reason]
 
     def to_json(
         self, labels: npt.ArrayLike, legend: Legend | None = None
     ) -> dict[str, Any]:
         """Return counts, unscored classes and the leak audit for a JSON file."""
-        known = (legend or Legend()).covering(labels)
-        names = {land.code: land.name for land in (*known, *(legend or ()))}
-        parts = {part: self.part_json(part, labels) for part in PARTS[1:]}
+        classes = (*(legend or Legend()).covering(labels), *(legend or ()))
+        names = {each.code: each.name for each in classes}
+        tested = [code for code, count in self.per_class("test", labels).items() if count]
+        audits = audit_table(self, self.window) if self.count("test") else {}
+        notes = list(self.notes)
+        # The other folds of a cross-validation may test other classes.
+        if len(tested) == 1 and "fold" not in self.settings:
+            notes.append(
+                f"Only class {tested[0]} ({names[tested[0]]}) has test pixels: the accuracy is "
+                "that of one class, and kappa is meaningless."
+            )
         return {
             "kind": self.kind,
             "seed": self.seed,
             "settings": dict(self.settings),
             "window": self.window,
-            **parts,
+            **{part: self.part_json(part, labels) for part in PARTS[1:]},
             "unscored": [
                 {"code": code, "name": names[code], "reason": reason}
                 for code, reason in self.unscored(labels, legend)
@@ -223,28 +227,11 @@ class Split:
                     "centre_in_window": leak.centre_in_window,
                     "window_overlap": leak.window_overlap,
                 }
-                for window, leak in self._audited().items()
+                for window, leak in audits.items()
             },
-            "notes": [*self.notes, *self._one_class_notes(labels, names)],
+            "notes": notes,
             "sha256": self.digest,
         }
-
-    def _audited(self) -> Mapping[int, LeakAudit]:
-        """Audit the usual windows and the split's own; empty without test pixels."""
-        return audit_table(self, self.window) if self.mask("test").any() else {}
-
-    def _one_class_notes(
-        self, labels: npt.ArrayLike, names: Mapping[int, str]
-    ) -> list[str]:
-        """Return a note if only one class is tested."""
-        tested = [code for code, count in self.per_class("test", labels).items() if count]
-        # The other folds of a cross-validation may test other classes.
-        if len(tested) != 1 or "fold" in self.settings:
-            return []
-        return [
-            f"Only class {tested[0]} ({names[tested[0]]}) has test pixels: the accuracy is "
-            "that of one class, and kappa is meaningless."
-        ]
 
     def part_json(self, part: str, labels: npt.ArrayLike | None) -> dict[str, Any]:
         """Return the count of a part and, with labels, its count for each class."""
@@ -277,7 +264,30 @@ class Split:
         OutputError
             If the folder cannot be written.
         """
-        write_split(self, Path(folder), stem, grid=grid, legend=legend, labels=labels)
+        if grid is not None and grid.shape != self.shape:
+            raise SplitError(
+                f"The split is {self.shape[0]} × {self.shape[1]} pixels, the grid is "
+                f"{grid.rows} × {grid.cols}; use the grid of the scene it was made for."
+            )
+        path = make_folder(folder) / f"{stem}.tif"
+        _write_map(path, self, grid or Grid(*self.shape))
+        document = {
+            "format": "hypercover split 1",
+            "kind": self.kind,
+            "seed": self.seed,
+            "settings": dict(self.settings),
+            "window": self.window,
+            "notes": self.notes,
+            "shape": self.shape,
+            "parts": {
+                part: {"code": code, **self.part_json(part, labels)}
+                for code, part in enumerate(PARTS)
+            },
+            "classes": [] if legend is None else legend.to_json(),
+            "map_sha256": file_sha256(path),
+            "sha256": self.digest,
+        }
+        write_checksummed(path.with_suffix(".json"), document)
 
     @classmethod
     def load(cls, folder: str | Path, stem: str = "split") -> "Split":
@@ -288,20 +298,31 @@ class Split:
         SplitError
             If a file is missing, damaged, or does not belong to the other.
         """
-        return read_split(Path(folder), stem)
+        path = Path(folder) / f"{stem}.tif"
+        document = _read_document(path.with_suffix(".json"))
+        parts = _read_map(path, document.shape)
+        if document.map_sha256 not in (None, file_sha256(path)):
+            raise _damaged_split(path, f"its SHA-256 differs from that in {stem}.json")
+        origin = document.model_dump(
+            include={"kind", "seed", "settings", "window", "notes"}
+        )
+        try:
+            split = cls(parts, **origin)
+        except SplitError as error:
+            raise _damaged_split(path, "it holds codes that are not parts") from error
+        if split.digest != document.sha256:
+            raise _damaged_split(path, f"its SHA-256 differs from that in {stem}.json")
+        return split
 
 
 def _unscored_reason(pixels: int, train: int, test: int) -> str:
     """Return why a class cannot be scored, or an empty string."""
-    if pixels == 0:
-        return "no labelled pixel"
-    if pixels == 1:
-        return "only one labelled pixel"
-    if train == 0 and test == 0:
-        return "no training and no test pixel"
-    if train == 0:
-        return "no training pixel: its test pixels count as errors"
-    return "no test pixel" if test == 0 else ""
+    if pixels < 2:
+        return "only one labelled pixel" if pixels else "no labelled pixel"
+    if not train:
+        more = ": its test pixels count as errors"
+        return f"no training pixel{more}" if test else "no training and no test pixel"
+    return "" if test else "no test pixel"
 
 
 def check_disjoint(masks: Mapping[str, Mask]) -> None:
@@ -326,7 +347,7 @@ def check_disjoint(masks: Mapping[str, Mask]) -> None:
             )
 
 
-def check_labels(labels: npt.ArrayLike) -> Ints:
+def check_labels(labels: npt.ArrayLike, window: int = 1) -> Ints:
     """Return a label map (y, x) after checking that it can be split.
 
     Raises
@@ -334,6 +355,8 @@ def check_labels(labels: npt.ArrayLike) -> Ints:
     LabelError
         If it is not a two-dimensional map of integers from 0 to 65535, or has
         fewer than two classes.
+    CallError
+        If the window does not fit.
     """
     label_map = np.asarray(labels)
     whole = np.issubdtype(label_map.dtype, np.integer)
@@ -353,7 +376,17 @@ def check_labels(labels: npt.ArrayLike) -> Ints:
             f"The label map holds only one class, code {codes[0]}, but a classifier "
             "needs at least two; label pixels of another class as well."
         )
+    check_window(window, label_map.shape)
     return label_map
+
+
+def check_validation(share: float) -> None:
+    """Raise unless a validation share is from 0 to below 1."""
+    if not 0 <= share < 1:
+        raise SplitError(
+            "The validation share of the training pixels must be from 0 to below 1, got "
+            f"{share}; use 0.2, or 0 for none."
+        )
 
 
 def check_trainable(split: Split, labels: npt.ArrayLike) -> Split:
@@ -386,8 +419,6 @@ _MAX_JSON = 2**24
 class _PartCounts(BaseModel):
     """Pixels of a part."""
 
-    code: int | None = None
-    count: int | None = None
     per_class: dict[int, int] | None = None
     """Pixels of each class, if the split was saved with its labels."""
 
@@ -403,52 +434,13 @@ class _SplitDocument(BaseModel):
     notes: tuple[StrictStr, ...]
     shape: tuple[StrictInt, StrictInt]
     parts: dict[str, _PartCounts] = Field(default_factory=dict)
-    classes: list[Any] = Field(default_factory=list)
     map_sha256: str | None = None
     """SHA-256 of the GeoTIFF; older files lack it."""
     sha256: StrictStr
     """Digest of the split."""
 
 
-def write_split(
-    split: Split,
-    folder: Path,
-    stem: str,
-    *,
-    grid: Grid | None = None,
-    legend: Legend | None = None,
-    labels: npt.ArrayLike | None = None,
-) -> None:
-    """Write the map of parts, then the JSON file with its SHA-256."""
-    make_folder(folder)
-    if grid is not None and grid.shape != split.shape:
-        raise SplitError(
-            f"The split is {split.shape[0]} × {split.shape[1]} pixels, the grid is "
-            f"{grid.rows} × {grid.cols}; use the grid of the scene it was made for."
-        )
-    _write_map(folder / f"{stem}.tif", split, grid)
-    parts = {
-        part: {"code": code, **split.part_json(part, labels)}
-        for code, part in enumerate(PARTS)
-    }
-    document = _SplitDocument(
-        format="hypercover split 1",
-        kind=split.kind,
-        seed=split.seed,
-        settings=dict(split.settings),
-        window=split.window,
-        notes=split.notes,
-        shape=split.shape,
-        classes=[] if legend is None else legend.to_json(),
-        map_sha256=file_sha256(folder / f"{stem}.tif"),
-        sha256=split.digest,
-    )
-    write_checksummed(
-        folder / f"{stem}.json", document.model_dump(mode="json") | {"parts": parts}
-    )
-
-
-def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
+def _write_map(path: Path, split: Split, grid: Grid) -> None:
     """Write the codes of the parts as a class raster."""
     unused, *others = PARTS
     names = dict(enumerate(others, start=1))
@@ -457,7 +449,7 @@ def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
     with class_raster_writer(
         path,
         Legend.of(names, colors),
-        grid or Grid(*split.shape),
+        grid,
         zero=unused,
         zero_rgb=(red, green, blue),
         nodata=None,
@@ -465,23 +457,6 @@ def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
         tags={"NOTES": " ".join(split.notes)},
     ) as raster:
         raster.write(split.parts, 1)
-
-
-def read_split(folder: Path, stem: str) -> Split:
-    """Read a split and verify that map and JSON file belong together."""
-    document = _read_document(folder / f"{stem}.json")
-    path = folder / f"{stem}.tif"
-    parts = _read_map(path, document.shape)
-    if document.map_sha256 not in (None, file_sha256(path)):
-        raise _damaged_split(path, f"its SHA-256 differs from that in {stem}.json")
-    settings = document.model_dump(include={"kind", "seed", "settings", "window", "notes"})
-    try:
-        split = Split(parts, **settings)
-    except SplitError as error:
-        raise _damaged_split(path, "it holds codes that are not parts") from error
-    if split.digest != document.sha256:
-        raise _damaged_split(path, f"its SHA-256 differs from that in {stem}.json")
-    return split
 
 
 def read_counts(folder: Path, stem: str) -> dict[str, dict[int, int]]:

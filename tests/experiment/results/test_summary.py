@@ -29,7 +29,7 @@ from hypercover.experiment.results.summary import (
     pooled_abstention,
 )
 from hypercover.scene.samples import Samples
-from hypercover.splits.kfold import KFoldSplit
+from hypercover.splits.cross_validation import KFoldSplit
 
 
 def result(accuracy, matrix, codes=(1, 2), validation=None, users=1.0, **more):

@@ -21,7 +21,7 @@ from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.simulate import SimulationSettings, simulated_scene
 from hypercover.splits.blocks import BlockSplit
-from hypercover.splits.kfold import KFoldSplit
+from hypercover.splits.cross_validation import KFoldSplit
 from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
 

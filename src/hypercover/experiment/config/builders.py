@@ -15,12 +15,9 @@ from hypercover.scene.labels import replaced_options
 from hypercover.scene.scene import Scene, blank_invalid
 from hypercover.scene.selection import crop, drop_classes, select_bands
 from hypercover.splits.blocks import BlockSplit
-from hypercover.splits.clusters import ClusterSplit
-from hypercover.splits.fields import FieldSplit
-from hypercover.splits.kfold import KFoldSplit
-from hypercover.splits.leave_one_out import LeaveOneOutSplit
-from hypercover.splits.masks import MaskSplit, SavedSplit, saved_split_path
-from hypercover.splits.published import PublishedSplit
+from hypercover.splits.cross_validation import KFoldSplit, LeaveOneOutSplit
+from hypercover.splits.fields import ClusterSplit, FieldSplit
+from hypercover.splits.masks import MaskSplit, PublishedSplit, SavedSplit, saved_split_path
 from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
 
