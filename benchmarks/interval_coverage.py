@@ -15,9 +15,13 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import expit
 from scipy.stats import norm
 
-from hypercover.evaluation.intervals import Intervals, accuracy_intervals
+from hypercover.evaluation.intervals import (
+    BlockUnits,
+    FieldUnits,
+    Intervals,
+    accuracy_intervals,
+)
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.scene.samples import Samples
 
 CLASSES = 3

@@ -20,9 +20,8 @@ from hypercover.evaluation.calibration import (
 )
 from hypercover.evaluation.comparison import compare_models
 from hypercover.evaluation.evaluate import Evaluation, evaluate
-from hypercover.evaluation.intervals import accuracy_intervals
+from hypercover.evaluation.intervals import BlockUnits, FieldUnits, accuracy_intervals
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.scene.pansharpen.quality import wald_quality
 
 __all__ = [

@@ -15,8 +15,8 @@ from hypercover.evaluation.comparison import (
     describe_test_difference,
     mcnemar,
 )
+from hypercover.evaluation.intervals import BlockUnits, FieldUnits
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.scene.samples import Samples
 
 

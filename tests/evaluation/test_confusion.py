@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hypercover.evaluation.accuracy import confusion_matrix
-from hypercover.evaluation.confusion import most_confused
+from hypercover.evaluation.evaluate import most_confused
 from hypercover.evaluation.predictions import Predictions
 from hypercover.scene.samples import Samples
 

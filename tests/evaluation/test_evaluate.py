@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from hypercover.errors import CallError, SplitError
-from hypercover.evaluation.confusion import confusion_csv
-from hypercover.evaluation.evaluate import Evaluation, evaluate
+from hypercover.evaluation.evaluate import Evaluation, confusion_csv, evaluate
 from hypercover.scene.legend import Legend
 from hypercover.splits.audit import audit
 from hypercover.splits.random_split import RandomSplit

@@ -10,12 +10,13 @@ from scipy import stats
 from hypercover.errors import CallError
 from hypercover.evaluation.accuracy import accuracies, unit_weights
 from hypercover.evaluation.intervals import (
+    BlockUnits,
     BootstrapEstimate,
+    FieldUnits,
     accuracy_intervals,
     bootstrap,
 )
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.scene.samples import Samples
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks/interval_coverage.py"

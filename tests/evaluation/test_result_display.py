@@ -8,7 +8,7 @@ from hypercover.evaluation.area import estimate_area
 from hypercover.evaluation.comparison import compare_models
 from hypercover.evaluation.evaluate import evaluate
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.search_metrics import SearchResult
+from hypercover.evaluation.run_metrics import SearchResult
 from hypercover.scene.legend import Legend
 from hypercover.scene.samples import Samples
 from hypercover.splits.split import Split

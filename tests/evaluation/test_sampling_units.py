@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import label
 
 from hypercover.errors import CallError
+from hypercover.evaluation.intervals import BlockUnits, FieldUnits, units_of_split
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits, units_of_split
 from hypercover.scene.samples import Samples
 
 LABELS = arrays(np.int64, (7, 9), elements=st.integers(0, 3)).filter(np.any)

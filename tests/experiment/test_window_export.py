@@ -18,7 +18,7 @@ from hypercover.errors import (
     SceneError,
     SplitError,
 )
-from hypercover.evaluation.sampling_units import BlockUnits, units_of_split
+from hypercover.evaluation.intervals import BlockUnits, units_of_split
 from hypercover.experiment.config.builders import build_split, fingerprint
 from hypercover.experiment.config.experiment_check import check_experiment
 from hypercover.experiment.config.experiment_file import load_experiment, parse

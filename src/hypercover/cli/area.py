@@ -133,6 +133,6 @@ def _table(estimate: "AreaEstimate", mark: str) -> "Table":
     heads = ("class", "sampled", "in the map", "area", "user's", "producer's")
     for at, head in enumerate(heads):
         shown.add_column(head, justify="right" if at else "left")
-    for row in estimate.rows():
-        shown.add_row(*map(table_cell, row.cells(estimate.digits)))
+    for cells in estimate.cells():
+        shown.add_row(*map(table_cell, cells))
     return shown

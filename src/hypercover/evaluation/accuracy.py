@@ -7,7 +7,8 @@ to divide by is None, never 0 and never NaN.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from math import isfinite
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -72,8 +73,8 @@ def average_accuracy(matrix: Ints) -> float | None:
     >>> average_accuracy(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
     0.875
     """
-    known = [value for value in producers_accuracy(matrix) if value is not None]
-    return float(np.mean(known)) if known else None
+    defined = [value for value in producers_accuracy(matrix) if value is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def kappa(matrix: Ints) -> float | None:
@@ -163,6 +164,9 @@ def _ratios(parts: Ints, wholes: Ints) -> list[float | None]:
 
 OVERALL_MEASURES = ("overall_accuracy", "average_accuracy", "kappa")
 """The measures over all classes, in order."""
+CLASS_MEASURES = ("producers_accuracy", "users_accuracy", "f1")
+"""The measures of each class, in order."""
+Value = TypeVar("Value")
 
 
 def count_by_unit(
@@ -248,6 +252,27 @@ def unit_weights(tallies: Floats) -> Floats:
 def safe_divide(parts: Floats, wholes: Floats | Ints) -> Floats:
     """Divide; NaN for a division by zero."""
     parts, wholes = np.broadcast_arrays(parts, wholes)
-    known = wholes != 0
     empty = np.full(parts.shape, np.nan)
-    return np.asarray(np.divide(parts, wholes, out=empty, where=known))
+    return np.asarray(np.divide(parts, wholes, out=empty, where=wholes != 0))
+
+
+def finite_mean(values: Floats) -> Floats:
+    """Average along the first axis what is finite; NaN where nothing is."""
+    finite = np.isfinite(values)
+    return safe_divide(np.where(finite, values, 0).sum(axis=0), finite.sum(axis=0))
+
+
+def none_for_nan(values: Floats) -> list[float | None]:
+    """Return values as a list, None for what is not finite."""
+    return [value if isfinite(value) else None for value in values.tolist()]
+
+
+def by_measure(
+    values: Sequence[Value], codes: Sequence[int]
+) -> tuple[dict[str, Value], dict[int, dict[str, Value]]]:
+    """Name one value for each measure of :func:`accuracies`: of all classes, and by class."""
+    heads, classes = values[: len(OVERALL_MEASURES)], values[len(OVERALL_MEASURES) :]
+    return dict(zip(OVERALL_MEASURES, heads, strict=True)), {
+        code: dict(zip(CLASS_MEASURES, classes[at :: len(codes)], strict=True))
+        for at, code in enumerate(codes)
+    }

@@ -1,7 +1,8 @@
 """Accuracy and class areas of a map, estimated from a reference sample.
 
-Counting the pixels of a class in a map gives its area including the map's errors.  A probability sample of reference pixels corrects both the accuracy and the
-areas, and says how sure they are: Olofsson, P., Foody, G. M., Herold, M.,
+Counting the pixels of a class in a map gives its area including the map's errors.  A
+probability sample of reference pixels corrects both the accuracy and the areas, and says
+how sure they are: Olofsson, P., Foody, G. M., Herold, M.,
 Stehman, S. V., Woodcock, C. E., Wulder, M. A. (2014), "Good practices for
 estimating area and assessing accuracy of land change", Remote Sensing of
 Environment 148, 42-57, doi 10.1016/j.rse.2014.02.015, equations 5 to 11.
@@ -21,13 +22,11 @@ its standard error is worth, at most the pixels it was counted on (Korn and Grau
 1998, Survey Methodology 24, 193-201).  Of large samples both are nearly the same.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import norm
 
 from hypercover.errors import CallError, counted
@@ -35,14 +34,12 @@ from hypercover.evaluation.accuracy import safe_divide
 from hypercover.evaluation.result_plots import format_result, plot_bars
 from hypercover.files import csv_text
 from hypercover.scene.legend import Legend
-from hypercover.types import Codes, Floats, Ints, Mask
+from hypercover.types import Array, Codes, Floats, Ints, Mask
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-
-_OVERALL = ("overall_accuracy", "overall_standard_error", "overall_lower", "overall_upper")
 
 _ROWS = 256
 """Rows that are added up together."""
@@ -68,47 +65,26 @@ class Estimates:
         """Return the same estimates in another unit."""
         return Estimates(self.value * factor, self.error * factor, self.ends * factor)
 
-
-@dataclass(frozen=True)
-class AreaRow:
-    """One class: areas in the unit of the estimate, accuracies as shares; NaN if unknown."""
-
-    code: int
-    name: str
-    reference_pixels: int
-    """Reference pixels of the class."""
-    mapped_area: float
-    """Area that the map shows."""
-    area: float
-    """Area estimated from the reference."""
-    area_standard_error: float
-    area_lower: float
-    area_upper: float
-    users_accuracy: float
-    users_standard_error: float
-    users_lower: float
-    users_upper: float
-    producers_accuracy: float
-    producers_standard_error: float
-    producers_lower: float
-    producers_upper: float
-
-    def cells(self, digits: int) -> list[str]:
-        """Return the cells of a printed table, areas with the given decimals."""
-        return [
-            f"{self.code} {self.name}",
-            f"{self.reference_pixels:,}",
-            f"{self.mapped_area:,.{digits}f}",
-            f"{self.area:,.{digits}f} [{self.area_lower:,.{digits}f}, "
-            f"{self.area_upper:,.{digits}f}]",
-            _percent(self.users_accuracy, self.users_lower, self.users_upper),
-            _percent(self.producers_accuracy, self.producers_lower, self.producers_upper),
-        ]
+    def columns(self, name: str, most: float = 1.0) -> dict[str, Floats]:
+        """Return values, standard errors and ends as columns of a table."""
+        stem = name.removesuffix("_accuracy")
+        lower, upper = self.interval(most).T
+        ends = {f"{stem}_lower": lower, f"{stem}_upper": upper}
+        return {name: self.value, f"{stem}_standard_error": self.error, **ends}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AreaEstimate:
-    """Accuracies and areas of the classes of a map, estimated from a reference sample."""
+    """Accuracies and areas of the classes of a map, estimated from a reference sample.
+
+    Examples
+    --------
+    >>> mapped = np.repeat([[1, 2]], 50, axis=1).repeat(10, axis=0)
+    >>> sample = np.random.default_rng(0).random(mapped.shape) < 0.1
+    >>> found = estimate_area(mapped, np.where(sample, np.roll(mapped, 10, axis=1), 0))
+    >>> found.to_frame()["area"].round().tolist(), found.overall_text
+    ([482.0, 518.0], '73.0 [63.0, 81.1] %')
+    """
 
     legend: Legend
     """The classes of map and reference."""
@@ -124,7 +100,6 @@ class AreaEstimate:
     """Producer's accuracy of each class."""
     areas: Estimates
     """Area of each class, in pixels or in the unit of the pixel areas that were given."""
-
     unit: str = "pixels"
     """Unit of the areas: pixels or hectares."""
 
@@ -134,46 +109,46 @@ class AreaEstimate:
         return int(self.counts.sum())
 
     @property
-    def digits(self) -> int:
-        """Decimals that areas are printed with."""
-        total = float(self.mapped.sum())
-        return 0 if self.unit == "pixels" or total >= 10_000 else 2
-
-    @property
     def overall_text(self) -> str:
         """The overall accuracy with its interval, in percent."""
         return f"{_percent(float(self.overall.value), *self.overall.interval().tolist())} %"
 
-    def rows(self) -> Iterator[AreaRow]:
-        """Yield one row for each class."""
-        areas = self.areas
-        ends = areas.interval(most=float(self.mapped.sum()))
-        sampled = self.counts.sum(axis=(0, 1))
-        for at, land in enumerate(self.legend):
-            yield AreaRow(
-                land.code,
-                land.name,
-                int(sampled[at]),
-                float(self.mapped[at]),
-                float(areas.value[at]),
-                float(areas.error[at]),
-                *ends[at].tolist(),
-                *_with_ends(self.users, at),
-                *_with_ends(self.producers, at),
-            )
-
     def to_frame(self) -> "pd.DataFrame":
-        """Return a table with one row a class; accuracies are shares."""
+        """Return a table with one row a class; accuracies are shares, NaN where unknown."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(row) for row in self.rows()])
+        columns: dict[str, Any] = {
+            "code": self.legend.codes,
+            "name": self.legend.names,
+            "reference_pixels": self.counts.sum(axis=(0, 1)),
+            "mapped_area": self.mapped.astype(np.float64),
+            **self.areas.columns("area", most=float(self.mapped.sum())),
+            **self.users.columns("users_accuracy"),
+            **self.producers.columns("producers_accuracy"),
+        }
+        return pd.DataFrame(columns)
+
+    def cells(self) -> list[list[str]]:
+        """Return the table as it is printed, accuracies in percent."""
+        whole = self.unit == "pixels" or self.mapped.sum() >= 10_000
+        area = ",.0f" if whole else ",.2f"
+        return [
+            [
+                f"{row.code} {row.name}",
+                f"{row.reference_pixels:,}",
+                f"{row.mapped_area:{area}}",
+                f"{row.area:{area}} [{row.area_lower:{area}}, {row.area_upper:{area}}]",
+                _percent(row.users_accuracy, row.users_lower, row.users_upper),
+                _percent(row.producers_accuracy, row.producers_lower, row.producers_upper),
+            ]
+            for row in self.to_frame().itertuples()
+        ]
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw mapped and estimated areas with matplotlib and return the axes."""
-        names = [land.name for land in self.legend]
         ends = self.areas.interval(most=float(self.mapped.sum()))
         bars = {"in the map": (self.mapped, None), "estimated": (self.areas.value, ends)}
-        axes = plot_bars(names, bars, f"area in {self.unit}", ax)
+        axes = plot_bars(self.legend.names, bars, f"area in {self.unit}", ax)
         axes.set_title("Class areas with 95 % intervals")
         return axes
 
@@ -182,23 +157,18 @@ class AreaEstimate:
         import pandas as pd
 
         heads = ("class", "sampled", "in the map", "area", "user's %", "producer's %")
-        cells = [row.cells(self.digits) for row in self.rows()]
         headline = (
             f"Areas in {self.unit} from {self.sampled:,} reference pixels; overall accuracy "
             f"{self.overall_text}"
         )
-        return format_result(headline, pd.DataFrame(cells, columns=list(heads)))
+        return format_result(headline, pd.DataFrame(self.cells(), columns=list(heads)))
 
     def csv(self) -> str:
         """Return the table as CSV text; every row ends with the overall accuracy."""
-        names = [field.name for field in fields(AreaRow)]
-        overall = self.overall
-        whole = [float(overall.value), float(overall.error), *overall.interval().tolist()]
-        rows = (
-            [_cell(cell) for cell in (*astuple(row), self.unit, *whole)]
-            for row in self.rows()
-        )
-        return csv_text([[*names, "unit", *_OVERALL], *rows])
+        overall = self.overall.columns("overall_accuracy")
+        frame = self.to_frame().assign(unit=self.unit, **overall)
+        rows = ([_cell(cell) for cell in row] for row in frame.itertuples(index=False))
+        return csv_text([list(frame.columns), *rows])
 
 
 def estimate_area(
@@ -275,17 +245,15 @@ def estimate_area(
     sizes = _sums(places, inside, names, pixel_areas)
     totals = _sums(mapped, inside, np.array(known.codes), pixel_areas)
     if pixel_areas is None:
-        return area_from_counts(counts, sizes, totals.astype(np.int64), known)
-    if pixel_areas.size == 1:
+        totals = totals.astype(np.int64)
+    if pixel_areas is None or pixel_areas.size == 1:
         return area_from_counts(counts, sizes, totals, known)
     own = np.broadcast_to(pixel_areas, mapped.shape)[sample]
-    weighed = np.bincount(cells, weights=own, minlength=counts.size).reshape(shape)
-    squares = np.bincount(cells, weights=own**2, minlength=counts.size).reshape(shape)
-    whole = weighed.sum(axis=(1, 2))
-    shares = weighed / whole[:, None, None]
+    weighed = np.bincount(cells, own, counts.size).astype(np.float64).reshape(shape)
+    squares = np.bincount(cells, own**2, counts.size).reshape(shape)
     # Pixels of several sizes are worth fewer of one size (Kish 1965).
-    worth = whole**2 / squares.sum(axis=(1, 2))
-    return _estimated(counts, shares, worth, sizes, totals, known)
+    worth = weighed.sum(axis=(1, 2)) ** 2 / squares.sum(axis=(1, 2))
+    return area_from_counts(counts, sizes, totals, known, areas=weighed, worth=worth)
 
 
 def _sums(codes: Codes, inside: Mask, names: Codes, areas: Floats | None) -> Floats:
@@ -305,7 +273,13 @@ def _sums(codes: Codes, inside: Mask, names: Codes, areas: Floats | None) -> Flo
 
 
 def area_from_counts(
-    counts: npt.ArrayLike, sizes: npt.ArrayLike, mapped: npt.ArrayLike, legend: Legend
+    counts: Ints,
+    sizes: Ints | Floats,
+    mapped: Ints | Floats,
+    legend: Legend,
+    *,
+    areas: Floats | None = None,
+    worth: Floats | None = None,
 ) -> AreaEstimate:
     """Estimate accuracies and class areas from counts of reference pixels.
 
@@ -318,40 +292,30 @@ def area_from_counts(
     mapped : array (class,)
         Pixels of the map of each class.
     legend : the classes, in order
+    areas : array (stratum, class in the map, class in the reference), optional
+        Area of the reference pixels, where they differ in size.
+    worth : array (stratum,), optional
+        How many pixels of one size they are worth.
     """
-    table = np.asarray(counts, dtype=np.int64)
-    drawn = table.sum(axis=(1, 2))
-    shares = table / drawn[:, None, None]
-    return _estimated(
-        table, shares, drawn, np.asarray(sizes, np.float64), np.asarray(mapped), legend
-    )
-
-
-def _estimated(
-    table: Ints,
-    shares: Floats,
-    drawn: Ints | Floats,
-    total: Floats,
-    mapped: Ints | Floats,
-    legend: Legend,
-) -> AreaEstimate:
-    """Estimate from shares (stratum, class in the map, class in the reference)."""
-    weights = total / total.sum()
+    cells = counts if areas is None else areas
+    shares = cells / cells.sum(axis=(1, 2))[:, None, None]
+    drawn = counts.sum(axis=(1, 2)) if worth is None else worth
+    total = sizes.sum()
+    weights = sizes / total
     right = np.diagonal(shares, axis1=1, axis2=2)
     overall = _share(right.sum(axis=1, keepdims=True), weights, drawn)
-    areas = _share(shares.sum(axis=1), weights, drawn)
     return AreaEstimate(
         legend,
-        table,
+        counts,
         mapped,
         overall=Estimates(overall.value[0], overall.error[0], overall.ends[0]),
         users=_ratio(right, shares.sum(axis=2), weights, drawn),
         producers=_ratio(right, shares.sum(axis=1), weights, drawn),
-        areas=areas.scaled(float(total.sum())),
+        areas=_share(shares.sum(axis=1), weights, drawn).scaled(float(total)),
     )
 
 
-def wilson_interval(share: Floats, size: Floats) -> Floats:
+def wilson_interval(share: Floats, size: Array) -> Floats:
     """Return Wilson's interval of 95 % (..., 2) of shares seen in samples of some sizes.
 
     Examples
@@ -364,10 +328,8 @@ def wilson_interval(share: Floats, size: Floats) -> Floats:
     spread = share * (1 - share) * squared + squared**2 / 4
     half = np.sqrt(spread.clip(0)) / (1 + squared)
     # Exactly 0 and 1 where the share is, which rounding would miss.
-    low, high = (
-        np.where(share == 0, 0, centre - half),
-        np.where(share == 1, 1, centre + half),
-    )
+    low = np.where(share == 0, 0, centre - half)
+    high = np.where(share == 1, 1, centre + half)
     return np.asarray(np.clip(np.stack([low, high], axis=-1), 0, 1))
 
 
@@ -376,19 +338,12 @@ def _share(part: Floats, weights: Floats, drawn: Ints | Floats) -> Estimates:
     wide = weights[:, None]
     found = (wide * part).sum(axis=0)
     spread = (wide**2 * part * (1 - part) / (drawn[:, None] - 1)).sum(axis=0)
-    ends = wilson_interval(
-        part, np.broadcast_to(drawn[:, None], part.shape).astype(np.float64)
-    )
+    ends = wilson_interval(part, np.broadcast_to(drawn[:, None], part.shape))
     reach = np.sqrt(((wide[..., None] * (ends - part[..., None])) ** 2).sum(axis=0))
     return Estimates(found, np.sqrt(spread.clip(0)), found[:, None] + [-1, 1] * reach)
 
 
-def _ratio(
-    part: Floats,
-    whole: Floats,
-    weights: Floats,
-    drawn: Ints | Floats,
-) -> Estimates:
+def _ratio(part: Floats, whole: Floats, weights: Floats, drawn: Ints | Floats) -> Estimates:
     """Estimate how much of the ``whole`` is ``part`` of it, both shares (stratum, class).
 
     A pixel in both departs from the ratio R by 1 − R, one in the whole alone by
@@ -450,10 +405,6 @@ def _check_counts(counts: Ints, names: Codes, legend: Legend | None) -> None:
         f"{where} holds {counted(int(drawn[least]), 'reference pixel')}, and at least 2 are "
         f"needed to tell how sure an estimate is; sample more of it{way_out}."
     )
-
-
-def _with_ends(found: Estimates, at: int) -> list[float]:
-    return [float(found.value[at]), float(found.error[at]), *found.interval()[at].tolist()]
 
 
 def _cell(value: object) -> object:

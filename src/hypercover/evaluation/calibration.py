@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypercover.evaluation.run_metrics import (
     CalibrationMetrics,
     SelectiveAccuracy,
 )
-from hypercover.types import Floats, Indices, Mask
+from hypercover.types import Floats, Mask
 
 BINS = 15
 """Bins of the headline figure, as Guo et al. (2017) have them."""
@@ -28,53 +27,20 @@ _ROUNDING = 1e-5
 Equal = Literal["width", "mass"]
 
 
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """The pixels whose confidence is in one interval, and how often they are right."""
-
-    low: float
-    """Lower end, not part of it with bins of equal width."""
-    high: float
-    """Upper end, part of it."""
-    count: int
-    """Pixels in it."""
-    confidence: float | None
-    """Mean confidence; None for an empty bin."""
-    accuracy: float | None
-    """Share that is right; None for an empty bin."""
+_UNSCALED = {"temperature": None, "proposed": None, "fitted_on": 0, "patches": 0,
+             "error_before": None, "error_proposed": None, "by": None}  # fmt: skip
+"""What describes the scaling of a confidence that is a model's own."""
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(CalibrationMetrics):
     """Calibration of the confidence of a model, measured on test pixels.
 
     Examples
     --------
     >>> found = Calibration.of([0.9, 0.9, 0.6], [True, False, True])
-    >>> f"{found.error:.3f}"
-    '0.400'
+    >>> f"{found.error:.3f}", found.abstention[-1].kept
+    ('0.400', 1.0)
     """
-
-    error: float
-    """Expected calibration error of the confidence in use, 15 bins of equal width."""
-    bins: tuple[ReliabilityBin, ...]
-    """The bins of that error: a reliability diagram."""
-    abstention: tuple[tuple[float, float], ...]
-    """Share of the pixels kept, surest first, and the accuracy on them."""
-    temperature: float | None = None
-    """Temperature that scales the probabilities; None if they are the model's own."""
-    error_before: float | None = None
-    """Error before scaling; None without scaling."""
-    proposed: float | None = None
-    """Temperature fitted on the held-out pixels, whether used or not."""
-    error_proposed: float | None = None
-    """The error under that temperature."""
-    fitted_on: int = 0
-    """Held-out pixels it was fitted on."""
-    patches: int = 0
-    """Separate patches of land that they form."""
-    by: str | None = None
-    """``validation`` or, of training pixels held out in turn, ``folds``."""
 
     @classmethod
     def of(
@@ -82,37 +48,26 @@ class Calibration:
     ) -> "Calibration":
         """Measure confidences (n,) against which answers were right (n,).
 
+        Parameters
+        ----------
+        confidence : array (n,)
+            Confidence of the predicted class, 0 to 1.
+        right : array (n,) of bool
+            Whether the prediction is right.
+        about
+            Values of other fields, such as ``temperature``.
+
         Raises
         ------
         CallError
             If there are no pixels, or a confidence is not between 0 and 1.
         """
-        sure, hits = _checked(confidence, right)
-        curve = abstention_curve(sure, hits)
-        bins = reliability_bins(sure, hits)
-        return cls(_gap(bins), bins, curve, **about)
-
-    def to_metrics(self) -> CalibrationMetrics:
-        """Return everything as a part of the metrics of a run."""
-        return CalibrationMetrics(
-            temperature=self.temperature,
-            proposed=self.proposed,
-            fitted_on=self.fitted_on,
-            patches=self.patches,
-            by=self.by,
-            error=self.error,
-            error_before=self.error_before,
-            error_proposed=self.error_proposed,
-            bins=[CalibrationBin(**asdict(each)) for each in self.bins],
-            abstention=[
-                SelectiveAccuracy(kept=kept, accuracy=accuracy)
-                for kept, accuracy in self.abstention
-            ],
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values, as in ``metrics.json``."""
-        return self.to_metrics().to_json()
+        bins = reliability_bins(confidence, right)
+        curve = [
+            SelectiveAccuracy(kept=kept, accuracy=accuracy)
+            for kept, accuracy in abstention_curve(confidence, right)
+        ]
+        return cls(error=_gap(bins), bins=list(bins), abstention=curve, **_UNSCALED | about)
 
 
 def calibration_error(
@@ -166,7 +121,7 @@ def reliability_bins(
     *,
     bins: int = BINS,
     equal: Equal = "width",
-) -> tuple[ReliabilityBin, ...]:
+) -> tuple[CalibrationBin, ...]:
     """Bin pixels by their confidence, as for a reliability diagram.
 
     Bins of equal width are (0, 1/n], (1/n, 2/n] and so on, with 0 in the first
@@ -190,7 +145,7 @@ def reliability_bins(
     Examples
     --------
     >>> reliability_bins([0.2, 0.9, 0.8], [False, True, True], bins=2)[0]
-    ReliabilityBin(low=0.0, high=0.5, count=1, confidence=0.2, accuracy=0.0)
+    CalibrationBin(low=0.0, high=0.5, count=1, confidence=0.2, accuracy=0.0)
     """
     sure, hits = _checked(confidence, right)
     if bins < 1:
@@ -205,26 +160,25 @@ def reliability_bins(
         )
     if equal != "mass":
         raise CallError(f"Bins are of equal width or mass, got {equal!r}.")
-    place = _by_mass(sure, bins)
-    kept = [(sure[place == index], hits[place == index]) for index in np.unique(place)]
-    return tuple(_bin(part, good, part.min(), part.max()) for part, good in kept)
-
-
-def _by_mass(sure: Floats, bins: int) -> Indices:
-    """Return the bin of each pixel by the middle of the ranks that its equals take."""
     _, group, count = np.unique(sure, return_inverse=True, return_counts=True)
+    # The bin of equal confidences is that of the middle of their ranks.
     middle = np.cumsum(count) - count / 2
-    return np.asarray(middle[group] * bins // len(sure), dtype=np.intp)
+    place = (middle[group] * bins // len(sure)).astype(np.intp)
+    groups = [(sure[place == index], hits[place == index]) for index in np.unique(place)]
+    return tuple(_bin(part, good, part.min(), part.max()) for part, good in groups)
 
 
-def _bin(sure: Floats, hits: Mask, low: float, high: float) -> ReliabilityBin:
-    if not len(sure):
-        return ReliabilityBin(float(low), float(high), 0, None, None)
-    means = float(sure.mean()), float(hits.mean())
-    return ReliabilityBin(float(low), float(high), len(sure), *means)
+def _bin(sure: Floats, hits: Mask, low: float, high: float) -> CalibrationBin:
+    return CalibrationBin(
+        low=float(low),
+        high=float(high),
+        count=len(sure),
+        confidence=float(sure.mean()) if len(sure) else None,
+        accuracy=float(hits.mean()) if len(sure) else None,
+    )
 
 
-def _gap(bins: Sequence[ReliabilityBin]) -> float:
+def _gap(bins: Sequence[CalibrationBin]) -> float:
     """Return the mean distance of accuracy and confidence, each bin by its pixels."""
     gaps = (
         each.count * abs(each.accuracy - each.confidence)
@@ -397,16 +351,16 @@ def fit_temperature(
     >>> tempered(sure[0], T).round(2).tolist()
     [0.9, 0.1]
     """
-    shares, hits = _checked_logits(probabilities, labels, classes)
-    known = shares > 0
-    logs = np.log(shares, out=np.full_like(shares, -np.inf), where=known)
-    wanted = ((hits + 1 / hits.size) * known)[known]
+    shares, hits = _checked_probabilities(probabilities, labels, classes)
+    positive = shares > 0
+    logs = np.log(shares, out=np.full_like(shares, -np.inf), where=positive)
+    weights = (hits + 1 / hits.size)[positive]
 
     def loss(log_temperature: float) -> float:
         scaled = logs * math.exp(-log_temperature)
         scaled -= scaled.max(axis=1, keepdims=True)
         scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-        return -float(wanted @ scaled[known])
+        return -float(weights @ scaled[positive])
 
     reach = math.log(_MOST)
     return _best(loss, -reach, reach, len(shares))
@@ -448,7 +402,7 @@ def fit_confidence(
     >>> tempered(modest[0], T).round(2).tolist()
     [0.9, 0.1]
     """
-    shares, hits = _checked_logits(probabilities, labels, classes)
+    shares, hits = _checked_probabilities(probabilities, labels, classes)
     units = len(shares) if units is None else units
     right = hits[np.arange(len(shares)), shares.argmax(axis=1)]
 
@@ -476,7 +430,7 @@ def _best(loss: Callable[[float], float], low: float, high: float, count: int) -
     return math.exp(found.x) if better else 1.0
 
 
-def _checked_logits(
+def _checked_probabilities(
     probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: npt.ArrayLike
 ) -> tuple[Floats, Mask]:
     """Return the rows of known classes, and which class (n, class) each really has."""

@@ -9,24 +9,27 @@ from scipy.stats import binom, chi2
 
 from hypercover.errors import CallError, counted
 from hypercover.evaluation.accuracy import (
-    OVERALL_MEASURES,
+    CLASS_MEASURES,
     accuracies,
+    by_measure,
     count_by_unit,
+    finite_mean,
+    none_for_nan,
     unit_weights,
 )
 from hypercover.evaluation.intervals import (
     LEVEL,
-    PER_CLASS,
     RESAMPLES,
+    BlockUnits,
     BootstrapEstimate,
-    Interval,
+    Units,
     as_intervals,
     bootstrap,
     class_codes,
 )
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_differences
-from hypercover.evaluation.sampling_units import BlockUnits, Units
+from hypercover.evaluation.run_metrics import Range
 from hypercover.types import Floats, Indices, Mask
 
 if TYPE_CHECKING:
@@ -52,10 +55,6 @@ class McNemar:
     """Statistic with correction for continuity, of one degree of freedom."""
     chi2_p: float
     """Its probability."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        return asdict(self)
 
 
 def mcnemar(first: Mask, second: Mask) -> McNemar:
@@ -93,7 +92,7 @@ class Difference:
     first: float | None
     second: float | None
     difference: float | None
-    interval: Interval
+    interval: Range
     """Interval for the difference on land like the tested land."""
     p_value: float | None
     """Two-sided probability of so large a difference if the models are equally good."""
@@ -110,21 +109,21 @@ class Difference:
             "p_value": self.p_value,
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        interval = None if self.interval is None else list(self.interval)
-        return {
-            "first": self.first,
-            "second": self.second,
-            "difference": self.difference,
-            "interval": interval,
-            "p_value": self.p_value,
-        }
-
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Two models on the same test pixels, averaged over the seeds."""
+    """Two models on the same test pixels, averaged over the seeds.
+
+    Examples
+    --------
+    >>> from hypercover.scene.samples import Samples
+    >>> test = Samples.of(np.repeat([[1, 2]], 60, axis=0).repeat(45, axis=1))
+    >>> perfect = Predictions.of(test, test.labels, shape=(60, 90))
+    >>> constant = Predictions.of(test, np.ones(5400), shape=(60, 90))
+    >>> found = compare_models(perfect, constant, resamples=100)
+    >>> found.overall.difference, found.to_frame().shape
+    (0.5, (9, 8))
+    """
 
     unit: str
     """What was resampled, such as "blocks of 15 px"."""
@@ -149,7 +148,7 @@ class Comparison:
         """Measure, class code (None for all classes together) and difference of each row."""
         for measure, one in self.headlines.items():
             yield measure, None, one
-        for measure in PER_CLASS:
+        for measure in CLASS_MEASURES:
             for code, row in self.per_class.items():
                 yield measure, code, row[measure]
 
@@ -192,14 +191,14 @@ class Comparison:
         return {
             "unit": self.unit,
             "units": self.units,
-            **{name: one.to_json() for name, one in self.headlines.items()},
+            **{name: asdict(found) for name, found in self.headlines.items()},
             "per_class": [
-                {"code": code} | {name: one.to_json() for name, one in row.items()}
+                {"code": code} | {name: asdict(found) for name, found in row.items()}
                 for code, row in self.per_class.items()
             ],
             "per_seed": [
-                {"pixels": count, **one.to_json(), "mcnemar": test.to_json()}
-                for count, (one, test) in zip(self.pixels, self.per_seed, strict=True)
+                {"pixels": count, **asdict(found), "mcnemar": asdict(test)}
+                for count, (found, test) in zip(self.pixels, self.per_seed, strict=True)
             ],
         }
 
@@ -250,11 +249,11 @@ def compare_models(
     """
     pairs = _paired(first, second)
     both = [answers for pair in pairs for answers in pair]
-    known = class_codes(both) if codes is None else [int(code) for code in codes]
+    listed = class_codes(both) if codes is None else [int(code) for code in codes]
     chosen = units or BlockUnits()
     numbers, count = chosen.assign([one for one, _ in pairs])
     tallies = np.stack([
-        _tallied(pair, own, count, known) for pair, own in zip(pairs, numbers, strict=True)
+        _tallied(pair, own, count, listed) for pair, own in zip(pairs, numbers, strict=True)
     ])  # fmt: skip
 
     def differing(of: Floats) -> list[Difference]:
@@ -266,18 +265,13 @@ def compare_models(
         return _differences(of, sure, level)
 
     whole = differing(tallies)
-    heads, classes = whole[: len(OVERALL_MEASURES)], whole[len(OVERALL_MEASURES) :]
-    alone = [whole] if len(pairs) == 1 else [differing(one[None]) for one in tallies]
+    alone = [whole] if len(pairs) == 1 else [differing(seed[None]) for seed in tallies]
     tests = [mcnemar(one.right, other.right) for one, other in pairs]
     return Comparison(
         chosen.description,
         count,
         tuple(len(one) for one, _ in pairs),
-        dict(zip(OVERALL_MEASURES, heads, strict=True)),
-        {
-            code: dict(zip(PER_CLASS, classes[at :: len(known)], strict=True))
-            for at, code in enumerate(known)
-        },
+        *by_measure(whole, listed),
         tuple((each[0], test) for each, test in zip(alone, tests, strict=True)),
     )
 
@@ -296,8 +290,8 @@ def describe_test_difference(first: Predictions, second: Predictions) -> str:
     common, ours, theirs = np.intersect1d(here, there, return_indices=True)
     relabelled = int((first.labels[ours] != second.labels[theirs]).sum())
     shared = f"{len(common):,}" if len(common) else "none"
-    said = f"{len(first):,} and {len(second):,} test pixels, {shared} in common"
-    return f"{said}, {relabelled:,} of these with other labels" if relabelled else said
+    text = f"{len(first):,} and {len(second):,} test pixels, {shared} in common"
+    return f"{text}, {relabelled:,} of these with other labels" if relabelled else text
 
 
 def _paired(
@@ -315,10 +309,10 @@ def _paired(
         )
     pairs = list(zip(one, other, strict=True))
     for ours, theirs in pairs:
-        if said := describe_test_difference(ours, theirs):
+        if difference := describe_test_difference(ours, theirs):
             raise CallError(
                 f"Models are compared on the same test pixels, but their tests differ: "
-                f"{said}; give both the same scene, split and seed."
+                f"{difference}; give both the same scene, split and seed."
             )
         classes = np.unique(ours.labels)
         if len(classes) < 2:
@@ -350,25 +344,11 @@ def _differences(
     """Join values, intervals and p-values of all measures."""
     sums = tallies.sum(axis=1)
     apart = accuracies(sums[:, :3]), accuracies(sums[:, 3:])
-    # seeds in which both are known, so that the difference is that of the two shown
-    known = np.isfinite(apart[0]) & np.isfinite(apart[1])
-    shown = [_mean(values, known) for values in apart]
-    return [
-        Difference(one, other, value, interval, p)
-        for one, other, value, interval, p in zip(
-            *map(_listed, (*shown, sure.value)),
-            as_intervals(sure.of_differences(level)),
-            _listed(sure.p_values()),
-            strict=True,
-        )
-    ]
-
-
-def _mean(values: Floats, known: Any) -> Floats:
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0).sum(axis=0)
-    return np.where(count > 0, total / count.clip(1), np.nan)
-
-
-def _listed(values: Floats) -> list[float | None]:
-    return [value if np.isfinite(value) else None for value in values.tolist()]
+    # Seeds in which both are defined, so that the difference is that of the two shown.
+    defined = np.isfinite(apart[0]) & np.isfinite(apart[1])
+    first, second = (
+        none_for_nan(finite_mean(np.where(defined, values, np.nan))) for values in apart
+    )
+    columns = first, second, none_for_nan(sure.value)
+    ends, p_values = as_intervals(sure.of_differences(level)), none_for_nan(sure.p_values())
+    return [Difference(*row) for row in zip(*columns, ends, p_values, strict=True)]

@@ -1,6 +1,6 @@
-"""Evaluation of predictions on the test pixels of a split."""
+"""Evaluation of predictions on the test pixels of a split, and the classes confused most."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from hypercover.errors import CallError
 from hypercover.evaluation import accuracy
+from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_grid
 from hypercover.evaluation.run_metrics import (
     ClassScore,
@@ -17,6 +18,7 @@ from hypercover.evaluation.run_metrics import (
     LeakageMetrics,
     ModelMetrics,
 )
+from hypercover.files import csv_text
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.audit import LeakAudit, audit
 from hypercover.splits.split import Split
@@ -71,11 +73,8 @@ class Evaluation:
         Overall accuracy hides small ones.
         """
         given, tested = self.matrix.sum(axis=0), self.matrix.sum(axis=1)
-        return [
-            land
-            for land, predicted, count in zip(self.legend, given, tested, strict=True)
-            if count and not predicted
-        ]
+        never = (given == 0) & (tested > 0)
+        return [each for each, lost in zip(self.legend, never, strict=True) if lost]
 
     @property
     def scores(self) -> list[ClassScore]:
@@ -114,7 +113,7 @@ class Evaluation:
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the confusion matrix with matplotlib and return the axes."""
-        names = [land.name for land in self.legend]
+        names = self.legend.names
         shares = accuracy.safe_divide(
             self.matrix.astype(np.float64), self.matrix.sum(axis=1, keepdims=True)
         )
@@ -233,3 +232,98 @@ def _checked(predicted: npt.ArrayLike, reference: Ints, legend: Legend) -> Array
             f"the labels hold {', '.join(map(str, legend.codes))}."
         )
     return codes
+
+
+Places = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusedPair:
+    """Two classes, and the test pixels of each that were taken for the other.
+
+    A confusion matrix gives their number; to see why they are confused, one must look at
+    the pixels.
+    """
+
+    first: int
+    """Code of the class whose pixels were taken for the other more often."""
+    second: int
+    """Code of the other class."""
+    there: Places
+    """Row and column (n, 2) of the pixels of the first that were taken for the second."""
+    back: Places
+    """Row and column (n, 2) of the pixels of the second that were taken for the first."""
+
+    @property
+    def count(self) -> int:
+        """Pixels that were confused, both ways."""
+        return len(self.there) + len(self.back)
+
+
+def most_confused(answers: Sequence[Predictions], most: int = 3) -> list[ConfusedPair]:
+    """Return the pairs of classes that were confused most often, the worst first.
+
+    Parameters
+    ----------
+    answers : the answers of a model for the test pixels, one a seed
+        A pixel that is tested under several seeds counts once for each.
+    most : pairs that are returned at most
+
+    Examples
+    --------
+    >>> from hypercover.scene.samples import Samples
+    >>> test = Samples.of([[1, 1, 2, 2, 3]])
+    >>> answers = Predictions.of(test, [2, 2, 1, 2, 3], shape=(1, 5))
+    >>> [(pair.first, pair.second, pair.count) for pair in most_confused([answers])]
+    [(1, 2, 3)]
+    """
+    if not answers:
+        return []
+    joined = Predictions.joined(answers)
+    labels, predicted = joined.labels, joined.predicted
+    wrong = np.flatnonzero(labels != predicted)
+    both = np.sort([labels[wrong], predicted[wrong]], axis=0)
+    pairs, counts = np.unique(both, axis=1, return_counts=True)
+    places = np.stack([joined.rows, joined.cols], axis=1)
+    worst = np.argsort(-counts, kind="stable")[:most]
+
+    def taken(reference: int, answer: int) -> Places:
+        return np.asarray(places[(labels == reference) & (predicted == answer)])
+
+    found = []
+    for pair in pairs[:, worst].T.tolist():
+        # The class whose pixels were taken for the other more often comes first.
+        first, second = sorted(pair, key=lambda code: -len(taken(code, sum(pair) - code)))
+        found.append(
+            ConfusedPair(first, second, taken(first, second), taken(second, first))
+        )
+    return found
+
+
+def confusion_csv(evaluations: Mapping[str, Evaluation]) -> str:
+    """Write the confusion matrices of some models as CSV text.
+
+    Each model has its own table, whose header says that rows are the reference
+    and columns the prediction.  The last column is the producer's accuracy of
+    the row, the last row the user's accuracy of the column, and their corner
+    the overall accuracy; a cell with nothing to divide by is empty.
+    """
+    return "\n".join(csv_text(_table(*item)) for item in evaluations.items())
+
+
+def _table(name: str, evaluation: Evaluation) -> Iterator[list[Any]]:
+    """Give the rows of one model's table."""
+    matrix, legend = evaluation.matrix, evaluation.legend
+    titles = [f"{each.code} {each.name}" for each in legend]
+    yield [f"{name}: rows = reference, columns = predicted"]
+    yield ["reference", *titles, "total", "producer's accuracy"]
+    producers = accuracy.producers_accuracy(matrix)
+    for title, row, share in zip(titles, matrix.tolist(), producers, strict=True):
+        yield [title, *row, sum(row), _rounded(share)]
+    yield ["total", *matrix.sum(axis=0).tolist(), int(matrix.sum()), ""]
+    users = [_rounded(share) for share in accuracy.users_accuracy(matrix)]
+    yield ["user's accuracy", *users, "", _rounded(evaluation.overall_accuracy)]
+
+
+def _rounded(share: float | None) -> str:
+    return "" if share is None else f"{share:.6f}"

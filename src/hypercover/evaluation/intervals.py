@@ -1,9 +1,13 @@
-"""Intervals for the accuracies of one model, by a bootstrap over blocks or fields."""
+"""Intervals for the accuracies of one model, by a bootstrap over blocks or fields.
 
-from collections.abc import Callable, Iterator, Sequence
+Pixels of one field are alike, and so are a classifier's errors on them.  Intervals that
+treat pixels as independent are far too narrow; whole blocks or fields nearly are independent.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from math import isfinite
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -13,15 +17,18 @@ from hypercover.errors import CallError
 from hypercover.evaluation.accuracy import (
     OVERALL_MEASURES,
     accuracies,
+    by_measure,
     count_by_unit,
+    finite_mean,
+    none_for_nan,
     safe_divide,
     unit_weights,
 )
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.result_files import Range
-from hypercover.evaluation.run_metrics import ClassIntervals, Intervals
-from hypercover.evaluation.sampling_units import BlockUnits, Units
-from hypercover.types import Floats
+from hypercover.evaluation.run_metrics import ClassIntervals, Intervals, Range
+from hypercover.scene.samples import Samples
+from hypercover.splits.folds import cluster_numbers
+from hypercover.types import Array, Floats, Indices
 
 LEVEL = 0.95
 """Nominal coverage of an interval."""
@@ -36,6 +43,117 @@ _AT_ONCE = 2**22
 
 Measure = Callable[[Floats], Floats]
 """From tallies (..., field, class) to measures (..., measure)."""
+
+_BLOCK_SIZE = 15
+"""Default side of a block in pixels."""
+
+
+@dataclass(frozen=True)
+class BlockUnits:
+    """Square blocks of the image, starting at its upper left corner, whatever the split.
+
+    The grid is fixed, so that a block is the same piece of land under every seed.
+
+    Examples
+    --------
+    >>> answers = Predictions.of(Samples.of([[1, 1, 2, 0, 2]]), [1, 1, 2, 2], shape=(1, 5))
+    >>> BlockUnits(2).assign([answers])
+    ([array([0, 0, 1, 2])], 3)
+    """
+
+    size: int = _BLOCK_SIZE
+    """Side of a block in pixels."""
+
+    def __post_init__(self) -> None:
+        """Refuse blocks without pixels."""
+        if self.size < 1:
+            raise CallError(f"A block needs a side of at least 1 pixel, got {self.size}.")
+
+    @property
+    def description(self) -> str:
+        """Describe the units, for tables and messages."""
+        return f"blocks of {self.size} px"
+
+    def assign(self, seeds: Sequence[Predictions]) -> tuple[list[Indices], int]:
+        """Return the block of each test pixel of each seed, and the number of blocks.
+
+        Blocks without a test pixel are not counted.
+        """
+        across = -(-_shape(seeds)[1] // self.size)
+        return _joined([
+            answers.rows // self.size * across + answers.cols // self.size
+            for answers in seeds
+        ])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FieldUnits:
+    """Connected fields: test pixels of one class that touch, corners included.
+
+    Pixels that are tested under any of several seeds count, so that a field is
+    the same piece of land under every seed.
+
+    Examples
+    --------
+    >>> answers = Predictions.of(Samples.of([[1, 1, 2, 0, 2]]), [1, 1, 2, 2], shape=(1, 5))
+    >>> FieldUnits().assign([answers])
+    ([array([0, 0, 1, 2])], 3)
+    """
+
+    @property
+    def description(self) -> str:
+        """Describe the units, for tables and messages."""
+        return "fields"
+
+    def assign(self, seeds: Sequence[Predictions]) -> tuple[list[Indices], int]:
+        """Return the field of each test pixel of each seed, and the number of fields."""
+        cols = _shape(seeds)[1]
+        places = [each.rows.astype(np.int64) * cols + each.cols for each in seeds]
+        tested, first = np.unique(np.concatenate(places), return_index=True)
+        labels = np.concatenate([each.labels for each in seeds])[first].astype(np.int64)
+        fields = cluster_numbers(Samples(tested // cols, tested % cols, labels), 1)
+        return _joined([fields[np.searchsorted(tested, place)] for place in places])
+
+
+Units = BlockUnits | FieldUnits
+
+
+def units_of_split(kind: str, settings: Mapping[str, Any]) -> Units:
+    """Choose the units for a split: its blocks, its fields, or default blocks.
+
+    Examples
+    --------
+    >>> units_of_split("blocks", {"size": 8}).description, units_of_split("random", {}).description
+    ('blocks of 8 px', 'blocks of 15 px')
+    """
+    if kind in ("saved", "windows"):
+        # The settings hold the kind of the split that was taken over.
+        return units_of_split(str(settings.get("kind", "given")), {**settings, "kind": ""})
+    by_fields = kind == "kfold" and settings.get("by") == "fields"
+    if by_fields or kind in ("fields", "clusters", "leave-one-out"):
+        return FieldUnits()
+    size = settings.get("size") if kind in ("blocks", "kfold") else None
+    return BlockUnits(size) if isinstance(size, int) and size > 0 else BlockUnits()
+
+
+def _shape(seeds: Sequence[Predictions]) -> tuple[int, int]:
+    """Return the shape of the one scene that all answers are for, with pixels to count."""
+    shapes = {answers.shape for answers in seeds}
+    if len(shapes) != 1:
+        raise CallError(
+            "Answers of several seeds must be for one scene, got "
+            f"{len(shapes)} sizes of scene; give those of one run."
+        )
+    if not sum(map(len, seeds)):
+        raise CallError("The split has no test pixels; give one that does.")
+    return shapes.pop()
+
+
+def _joined(keys: Sequence[Array]) -> tuple[list[Indices], int]:
+    """Turn the keys of all seeds into numbers from 0 on, without gaps."""
+    units, numbers = np.unique(np.concatenate(keys), return_inverse=True)
+    ends = np.cumsum([len(key) for key in keys])[:-1]
+    return list(np.split(numbers, ends)), len(units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +264,7 @@ def bootstrap(
         # Of equal answers nothing varies, and there is no interval.
         freedom = np.where(of_units + of_seeds == 0, free, freedom)
     error = np.sqrt(of_units + np.nan_to_num(of_seeds))
-    return BootstrapEstimate(_mean(apart), error, freedom.clip(0.5))
+    return BootstrapEstimate(finite_mean(apart), error, freedom.clip(0.5))
 
 
 def _over_units(
@@ -156,7 +274,7 @@ def _over_units(
     seeds, units, *shape = tallies.shape
     flat = tallies.reshape(seeds, units, -1)
     return np.concatenate([
-        _mean(np.stack([measure((weights @ one).reshape(-1, *shape)) for one in flat]))
+        finite_mean(np.stack([measure((weights @ seed).reshape(-1, *shape)) for seed in flat]))
         for weights in _weights(units, resamples, rng)
     ])  # fmt: skip
 
@@ -171,24 +289,11 @@ def _weights(units: int, resamples: int, rng: np.random.Generator) -> Iterator[F
         yield counts.reshape(rows, units).astype(np.float64)
 
 
-def _mean(values: Floats) -> Floats:
-    """Average along the first axis what is known."""
-    known = np.isfinite(values)
-    return safe_divide(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
-
-
 def _variance(values: Floats) -> Floats:
     """Return the variance along the first axis of what is known; NaN of fewer than two."""
     known = np.isfinite(values)
-    away = np.where(known, values - _mean(values), 0)
+    away = np.where(known, values - finite_mean(values), 0)
     return safe_divide((away**2).sum(axis=0), (known.sum(axis=0) - 1).clip(0))
-
-
-Interval = Range
-"""Lower and upper end; None if unknown."""
-
-PER_CLASS = ("producers_accuracy", "users_accuracy", "f1")
-"""The measures of each class, in the order of `accuracies`."""
 
 
 def accuracy_intervals(
@@ -251,15 +356,24 @@ def accuracy_intervals(
     >>> [round(end, 2) for end in one_by_one.overall_accuracy]
     [0.65, 0.68]
     """
-    _check(level, resamples)
+    if not 0 < level < 1:
+        raise CallError(f"The level of an interval lies between 0 and 1, got {level}.")
+    if resamples < 100:
+        raise CallError(f"A bootstrap needs at least 100 resamples, got {resamples}.")
     seeds = [answers] if isinstance(answers, Predictions) else list(answers)
-    known = class_codes(seeds) if codes is None else [int(code) for code in codes]
-    _check_codes(seeds, known)
+    present = class_codes(seeds)
+    listed = present if codes is None else [int(code) for code in codes]
+    unlisted = sorted(set(present) - set(listed))
+    if unlisted or sorted(set(listed)) != listed:
+        raise CallError(
+            f"Every class of the answers must be listed once and in ascending order, got "
+            f"{listed[:8]} without {unlisted[:5]}; leave out codes to take all."
+        )
     chosen = units or BlockUnits()
     numbers, count = chosen.assign(seeds)
     tallies = np.stack([
-        count_by_unit(one, number, count, known)
-        for one, number in zip(seeds, numbers, strict=True)
+        count_by_unit(each, number, count, listed)
+        for each, number in zip(seeds, numbers, strict=True)
     ])  # fmt: skip
     sure = bootstrap(
         tallies,
@@ -271,50 +385,28 @@ def accuracy_intervals(
     least = np.where(
         np.arange(len(sure.value)) == OVERALL_MEASURES.index("kappa"), -1.0, 0.0
     )
-    ends = as_intervals(sure.of_shares(level, least))
-    heads, classes = ends[: len(OVERALL_MEASURES)], ends[len(OVERALL_MEASURES) :]
-    per_class = [
-        ClassIntervals(
-            code=code, **dict(zip(PER_CLASS, classes[at :: len(known)], strict=True))
-        )
-        for at, code in enumerate(known)
-    ]
+    overall, classes = by_measure(as_intervals(sure.of_shares(level, least)), listed)
     return Intervals(
         level=level,
         unit=chosen.description,
         units=count,
         too_few=count < MIN_UNITS,
         resamples=resamples,
-        **dict(zip(OVERALL_MEASURES, heads, strict=True)),
-        per_class=per_class,
+        **overall,
+        per_class=[ClassIntervals(code=code, **ends) for code, ends in classes.items()],
     )
 
 
 def class_codes(seeds: Sequence[Predictions]) -> list[int]:
     """List the class codes that occur, in ascending order."""
-    each = [np.union1d(one.labels, one.predicted) for one in seeds]
+    each = [np.union1d(answers.labels, answers.predicted) for answers in seeds]
     return [int(code) for code in reduce(np.union1d, each)]
 
 
-def as_intervals(ends: Floats) -> list[Interval]:
+def as_intervals(ends: Floats) -> list[Range]:
     """Turn intervals (measure, 2) into pairs, None where they are not known."""
+    lows, highs = none_for_nan(ends[:, 0]), none_for_nan(ends[:, 1])
     return [
-        (low, high) if isfinite(low) and isfinite(high) else None
-        for low, high in ends.tolist()
+        None if low is None or high is None else (low, high)
+        for low, high in zip(lows, highs, strict=True)
     ]
-
-
-def _check(level: float, resamples: int) -> None:
-    if not 0 < level < 1:
-        raise CallError(f"The level of an interval lies between 0 and 1, got {level}.")
-    if resamples < 100:
-        raise CallError(f"A bootstrap needs at least 100 resamples, got {resamples}.")
-
-
-def _check_codes(seeds: Sequence[Predictions], codes: Sequence[int]) -> None:
-    strange = sorted(set(class_codes(seeds)) - set(codes))
-    if strange or sorted(set(codes)) != list(codes):
-        raise CallError(
-            f"Every class of the answers must be listed once and in ascending order, got "
-            f"{list(codes)[:8]} without {strange[:5]}; leave out codes to take all."
-        )

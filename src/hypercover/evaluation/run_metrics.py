@@ -1,20 +1,236 @@
-"""The typed model of ``metrics.json``: written by a run, read by reports and comparisons."""
+"""The typed models of ``metrics.json`` and ``search.json``: written by runs, read by reports."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from hypercover.errors import CallError
-from hypercover.evaluation.result_files import (
-    Integer,
-    Number,
-    Range,
-    ResultModel,
-    Share,
-    read_result_file,
-)
-from hypercover.evaluation.search_metrics import SearchTable
+from hypercover.evaluation.result_plots import format_result, plot_grid
+from hypercover.files import DamageError, read_checksummed
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_MAX_BYTES = 64 * 2**20
+
+
+def _keep_integer(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Validate a number without turning a count of 3 into 3.0."""
+    checked = validate(value)
+    return value if type(value) is int else checked
+
+
+Integer = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+"""An integer that a float represents exactly."""
+_AS_IT_IS = PlainSerializer(lambda value: value, return_type=Any)
+Number = Annotated[float, WrapValidator(_keep_integer), _AS_IT_IS]
+"""A finite number; integers stay integers."""
+NonNegative = Annotated[float, Field(ge=0), WrapValidator(_keep_integer), _AS_IT_IS]
+"""A finite number of at least 0."""
+Share = float | None
+"""A share from 0 to 1; None where it is undefined."""
+Range = tuple[float, float] | None
+"""Lower and upper end; None where they are unknown."""
+
+
+class ResultModel(BaseModel):
+    """One object of a result file.
+
+    Reading is lenient: unknown keys are ignored and missing ones take defaults, so files
+    of other versions still open.  Values are checked, and NaN and infinity are refused.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, allow_inf_nan=False, populate_by_name=True
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as plain values, with the keys that were set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+Model = TypeVar("Model", bound=ResultModel)
+
+
+def read_result_file(path: Path, model: type[Model], *, remedy: str) -> Model:
+    """Read and check a JSON file that a run wrote.
+
+    Raises
+    ------
+    CallError
+        If the file is too large, is not JSON, was changed, or does not fit the model;
+        the message ends with the ``remedy``.
+    """
+    if path.stat().st_size > _MAX_BYTES:
+        raise CallError(
+            f"{path} is larger than {_MAX_BYTES // 2**20} MiB, which no run writes; give "
+            "the folder of a run."
+        )
+    try:
+        return model.model_validate(read_checksummed(path.read_bytes()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole file"
+        reason = f"{first['msg']} at {place}"
+    except DamageError as error:
+        reason = str(error)
+    except (ValueError, RecursionError) as error:
+        reason = f"it is not JSON ({error})"
+    raise CallError(f"{path} is not a valid result file: {reason}; {remedy}.")
+
+
+GridAxis = Annotated[list[NonNegative], Field(min_length=1, max_length=1000)]
+
+
+class BestCell(ResultModel):
+    """The best cell of a grid."""
+
+    row: Annotated[int, Field(ge=0)]
+    column: Annotated[int, Field(ge=0)]
+    C: NonNegative
+    gamma: NonNegative
+    scale: NonNegative | None = None
+    """Multiple of scikit-learn's ``gamma="scale"``, where gamma was given as one."""
+    accuracy: NonNegative
+    minutes: NonNegative | None = None
+
+
+class SeedChoice(ResultModel):
+    """The parameters that one seed chose."""
+
+    seed: Integer
+    C: NonNegative
+    gamma: NonNegative
+    scale: NonNegative | None = None
+
+
+class SearchTable(ResultModel):
+    """One grid: one model under one kind of folds, gamma down and C across."""
+
+    model: str = ""
+    searched: list[str] = []
+    kind: str = "random"
+    settings: dict[str, Any] = {}
+    samples: Integer = 0
+    scored: Integer = 0
+    folds: list[dict[str, Integer]] = []
+    touching: Share = None
+    """Share of the scored samples that touch a training sample."""
+    notes: list[str] = []
+    C: GridAxis
+    gamma: GridAxis
+    scale: list[NonNegative] | None = None
+    accuracy: list[list[Share]]
+    spread: list[list[Share]] = []
+    """Standard deviation of the accuracies of the folds."""
+    minutes: list[list[float | None]]
+    best: BestCell | None = None
+    choices: list[SeedChoice] = []
+    serial_seconds: NonNegative = 0.0
+    wall_seconds: NonNegative = 0.0
+    speed_up: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _check_grid(self) -> "SearchTable":
+        shape = (len(self.gamma), len(self.C))
+        for values in (self.accuracy, self.minutes):
+            if {(len(values), len(row)) for row in values} != {shape}:
+                raise ValueError(f"the cells do not form a grid of {shape}")
+        if self.scale is not None and len(self.scale) != shape[0]:
+            raise ValueError("there must be one scale for each gamma")
+        if self.best and not (self.best.row < shape[0] and self.best.column < shape[1]):
+            raise ValueError("the best cell is outside the grid")
+        return self
+
+
+class SearchResult(dict[str, Any]):
+    """The content of ``search.json``, as `run_search` returns it.
+
+    A dictionary that prints itself, turns into a table, and plots its grids.
+
+    Examples
+    --------
+    >>> best = {"C": 10.0, "gamma": 0.5, "accuracy": 0.9}
+    >>> grid = {"model": "svm", "kind": "blocks", "C": [1.0, 10.0], "gamma": [0.5]}
+    >>> values = {"accuracy": [[0.8, 0.9]], "minutes": [[0.1, 0.2]], "best": best}
+    >>> SearchResult(tables=[grid | values])
+    Best C and gamma of each grid
+    model  folds  C  gamma  accuracy
+      svm blocks 10    0.5       0.9
+    """
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table with one row for each cell of each grid."""
+        import pandas as pd
+
+        return pd.DataFrame([
+            {
+                "model": table["model"],
+                "folds": table["kind"],
+                "C": cost,
+                "gamma": gamma,
+                "accuracy": table["accuracy"][row][column],
+                "minutes": table["minutes"][row][column],
+            }
+            for table in self["tables"]
+            for row, gamma in enumerate(table["gamma"])
+            for column, cost in enumerate(table["C"])
+        ])  # fmt: skip
+
+    def plot(self, table: int = 0, ax: "Axes | None" = None) -> "Axes":
+        """Draw the accuracies of one grid with matplotlib and return the axes."""
+        grid = self["tables"][table]
+        shares = np.array(grid["accuracy"], dtype=np.float64)
+        texts = [["" if np.isnan(x) else f"{100 * x:.1f}" for x in row] for row in shares]
+        gammas, costs = ([f"{value:g}" for value in grid[name]] for name in ("gamma", "C"))
+        axes = plot_grid(shares, gammas, costs, texts, ax)
+        axes.set(xlabel="C", ylabel="gamma")
+        axes.set_title(f"{grid['model']}: accuracy in %, {grid['kind']} folds")
+        return axes
+
+    def __repr__(self) -> str:
+        """Return the best cell of each grid as a table."""
+        import pandas as pd
+
+        best = [
+            {"model": table["model"], "folds": table["kind"]}
+            | {name: (table["best"] or {}).get(name) for name in ("C", "gamma", "accuracy")}
+            for table in self["tables"]
+        ]
+        return format_result("Best C and gamma of each grid", pd.DataFrame(best))
+
+
+class SearchMetrics(ResultModel):
+    """Everything in ``search.json``."""
+
+    on: str = "train"
+    tables: list[SearchTable] = []
+
+
+def read_search(folder: Path) -> SearchMetrics | None:
+    """Read the search of a run folder; None if it has none.
+
+    Raises
+    ------
+    CallError
+        If its file is damaged.
+    """
+    path = folder / "search.json"
+    if not path.is_file():
+        return None
+    return read_result_file(path, SearchMetrics, remedy="search the experiment again")
 
 
 class FeatureLeakageMetrics(ResultModel):

@@ -12,8 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hypercover.evaluation.run_metrics import read_run_metrics
-from hypercover.evaluation.search_metrics import SearchTable
+from hypercover.evaluation.run_metrics import SearchTable, read_run_metrics
 from hypercover.figures import formatting
 from hypercover.files import write_text
 from hypercover.report import descriptions

@@ -10,8 +10,8 @@ import rasterio
 
 from hypercover.errors import CallError
 from hypercover.evaluation.comparison import compare_models
+from hypercover.evaluation.intervals import BlockUnits
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import BlockUnits
 from hypercover.experiment.results.run_comparison import compare_runs
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.files import write_json

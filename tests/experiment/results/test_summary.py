@@ -10,10 +10,9 @@ from hypercover.evaluation.calibration import (
     reliability_bins,
 )
 from hypercover.evaluation.evaluate import evaluate
-from hypercover.evaluation.intervals import accuracy_intervals
+from hypercover.evaluation.intervals import BlockUnits, FieldUnits, accuracy_intervals
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.run_metrics import ModelMetrics, SplitMetrics, SplitResults
-from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.results.summary import (
     average_calibration,
@@ -145,7 +144,7 @@ def drawn(seed, power=1.0, **about):
 
 
 def figures(sure, right, about):
-    return ModelMetrics(calibration=Calibration.of(sure, right, **about).to_metrics())
+    return ModelMetrics(calibration=Calibration.of(sure, right, **about))
 
 
 def test_errors_are_means_over_the_seeds_and_bins_hold_all_pixels():

@@ -15,7 +15,7 @@ from hypercover.evaluation.comparison import (
     compare_models,
     describe_test_difference,
 )
-from hypercover.evaluation.intervals import class_codes
+from hypercover.evaluation.intervals import class_codes, units_of_split
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_differences
 from hypercover.evaluation.run_metrics import (
@@ -25,7 +25,6 @@ from hypercover.evaluation.run_metrics import (
     SplitResults,
     read_run_metrics,
 )
-from hypercover.evaluation.sampling_units import units_of_split
 from hypercover.experiment.results.outputs import check_unchanged
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.results.summary import load_predictions

@@ -328,7 +328,7 @@ class Trial:
         names = "validation_accuracy", "train_seconds", "predict_seconds"
         changes = {name: getattr(self, name) for name in names}
         if self.calibration is not None:
-            changes["calibration"] = self.calibration.to_metrics()
+            changes["calibration"] = self.calibration
         return self.evaluation.to_metrics().model_copy(update=changes)
 
 
