@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.chain import Chain
-from hypercover.features.kpca import KPCA
-from hypercover.features.mnf import MNF
-from hypercover.features.pca import PCA
+from hypercover.features.spectral_features import KPCA, MNF, PCA
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from sklearn.decomposition import KernelPCA
 from sklearn.preprocessing import StandardScaler
 
 from hypercover.errors import CallError, ModelError, SceneError
-from hypercover.features import kpca
-from hypercover.features.kpca import KPCA
-from hypercover.features.pca import PCA
+from hypercover.features import spectral_features
+from hypercover.features.spectral_features import KPCA, PCA
 
 
 def spectra_of(scene):
@@ -78,7 +77,7 @@ def test_the_seed_draws_the_sample_and_nothing_else(textured):
 def test_blocks_change_nothing(textured, monkeypatch):
     feature = KPCA(3).fit(textured)
     whole = feature.transform(textured)
-    monkeypatch.setattr(kpca, "_KERNEL_BLOCK", 1000)
+    monkeypatch.setattr(spectral_features, "_KERNEL_BLOCK", 1000)
     np.testing.assert_allclose(feature.transform(textured).cube, whole.cube, atol=1e-6)
 
 

@@ -5,7 +5,7 @@ import pytest
 import spectral as spy
 
 from hypercover.errors import SceneError
-from hypercover.features.mnf import MNF, noise_covariance
+from hypercover.features.spectral_features import MNF, noise_covariance
 
 
 def naive_noise(cube, valid):

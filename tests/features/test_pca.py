@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA as SklearnPCA
 
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features import spectral_features
-from hypercover.features.pca import PCA
+from hypercover.features.spectral_features import PCA
 
 
 def spectra_of(scene):

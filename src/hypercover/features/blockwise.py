@@ -1,6 +1,6 @@
 """Image features of scenes larger than memory, computed lazily block by block."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -103,8 +103,8 @@ def blockwise(
         If the chain depends on pixels at any distance and ``overlap`` is None.
     """
     check_blockwise(chain, overlap)
-    known = levels or border_levels(chain, scene, overlap=overlap)
-    for feature, outside in zip(chain.features, known, strict=True):
+    levels = levels or border_levels(chain, scene, overlap=overlap)
+    for feature, outside in zip(chain.features, levels, strict=True):
         scene = _blockwise(feature, scene, overlap, outside)
     return scene
 
@@ -128,17 +128,14 @@ def fit_blockwise(
     SceneError
         If a step cannot be fitted to its input.
     """
-    check_blockwise(chain, overlap)
-    levels = []
-    for place, feature in enumerate(chain.features):
+
+    def fit(place: int, feature: Feature, scene: Scene) -> None:
         report = subprogress(progress, place, len(chain.features))
         feature.fit(scene, seed=seed, progress=report)
         if report is not None:
             report(1, 1)
-        levels.append(_border_level(feature, scene))
-        if place + 1 < len(chain.features):
-            scene = _blockwise(feature, scene, overlap, levels[-1])
-    return levels
+
+    return _visit(chain, scene, overlap, fit)
 
 
 def fit_stack(
@@ -165,11 +162,24 @@ def border_levels(
     Attribute profiles need the level around the whole scene, which a block does not
     contain.  None for other steps.
     """
+    if chain.reach is not None:
+        return [None] * len(chain.features)
+    return _visit(chain, scene, overlap, lambda *_: None)
+
+
+def _visit(
+    chain: Chain,
+    scene: Scene,
+    overlap: int | None,
+    visit: Callable[[int, Feature, Scene], None],
+) -> BorderLevels:
+    """Call a function with each step of a chain and its input; return the border levels."""
     check_blockwise(chain, overlap)
-    levels = []
+    levels: BorderLevels = []
     for place, feature in enumerate(chain.features):
-        levels.append(_border_level(feature, scene))
-        if place + 1 < len(chain.features) and chain.reach is None:
+        visit(place, feature, scene)
+        levels.append(edge_medians(scene) if isinstance(feature, Profiles) else None)
+        if place + 1 < len(chain.features):
             scene = _blockwise(feature, scene, overlap, levels[-1])
     return levels
 
@@ -198,10 +208,6 @@ def check_blockwise(chain: Chain, overlap: int | None) -> None:
             "a smaller image, or --overlap to compute them in blocks with a margin of that "
             "many pixels."
         )
-
-
-def _border_level(feature: Feature, scene: Scene) -> list[float] | None:
-    return edge_medians(scene) if isinstance(feature, Profiles) else None
 
 
 def _blockwise(
@@ -243,39 +249,37 @@ def _output_names(feature: Feature, scene: Scene) -> tuple[str, ...]:
     return names
 
 
+@dataclass(frozen=True, eq=False)
 class _FeatureBlocks:
     """Computes any rectangle of the features of a scene."""
 
-    def __init__(self, feature: Feature, scene: Scene, margin: int, count: int) -> None:
-        self._feature, self._scene = feature, scene
-        self._margin, self._count = margin, count
+    feature: Feature
+    scene: Scene
+    margin: int
+    count: int
 
     def fetch(self, indices: tuple[Indices, ...]) -> Array:
         """Return features (feature, row, col) at band, row and column indices."""
         bands, rows, cols = indices
         down, across = bounding_slice(rows), bounding_slice(cols)
-        whole = self._rectangle(down, across)
         at = np.ix_(bands, rows - down.start, cols - across.start)
-        return np.asarray(whole[at])
+        return np.asarray(self._rectangle(Tile(down, across))[at])
 
-    def _rectangle(self, rows: slice, cols: slice) -> Singles:
+    def _rectangle(self, whole: Tile) -> Singles:
         """Compute a rectangle strip by strip."""
-        width = cols.stop - cols.start + 2 * self._margin
-        height = _VALUES_PER_STRIP // (width * self._scene.n_bands) - 2 * self._margin
-        step = max(height, self._margin, 1)
-        shape = (self._count, rows.stop - rows.start, cols.stop - cols.start)
-        values = np.empty(shape, dtype=np.float32)
-        whole = Tile(rows, cols)
-        for strip in whole.cut(step, shape[2]):
+        width = whole.shape[1] + 2 * self.margin
+        height = _VALUES_PER_STRIP // (width * self.scene.n_bands) - 2 * self.margin
+        values = np.empty((self.count, *whole.shape), dtype=np.float32)
+        for strip in whole.cut(max(height, self.margin, 1), whole.shape[1]):
             values[:, *strip.within(whole)] = self._strip(strip)
         return values
 
     def _strip(self, strip: Tile) -> Any:
         """Compute a strip from its pixels and those around it."""
-        around, _ = strip.with_margin(self._margin, self._scene.shape)
-        piece = self._scene.cube.isel(y=around.rows, x=around.cols)
-        piece = piece.copy(data=self._scene.read(around.rows, around.cols))
-        scene = Scene(piece, name=self._scene.name)
+        around, _ = strip.with_margin(self.margin, self.scene.shape)
+        piece = self.scene.cube.isel(y=around.rows, x=around.cols)
+        piece = piece.copy(data=self.scene.read(around.rows, around.cols))
+        scene = Scene(piece, name=self.scene.name)
         if not scene.valid.any():
-            return np.full((self._count, *strip.shape), np.nan, dtype=np.float32)
-        return self._feature.transform(scene).cube.values[:, *strip.within(around)]
+            return np.nan
+        return self.feature.transform(scene).cube.values[:, *strip.within(around)]

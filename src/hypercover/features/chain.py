@@ -1,13 +1,13 @@
 """Chains of image features, from the bands of a scene to a stack of features."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import yaml
 
+from hypercover import features
 from hypercover.errors import CallError, ModelError
 from hypercover.features.feature import Feature, SavedSettings, Settings, subprogress
 from hypercover.scene.io.safe_parsers import parse_yaml
@@ -15,11 +15,9 @@ from hypercover.scene.scene import Scene
 from hypercover.types import Arrays, Progress
 
 
-@dataclass(frozen=True)
-class _FeatureEntry:
+class _FeatureEntry(NamedTuple):
     """An image feature that a chain can contain."""
 
-    module: str
     class_name: str
     main: str
     """The parameter given after the colon, as in ``kpca:5``."""
@@ -27,12 +25,10 @@ class _FeatureEntry:
 
 
 FEATURES: Mapping[str, _FeatureEntry] = {
-    "kpca": _FeatureEntry("kpca", "KPCA", "components", "kernel principal components"),
-    "pca": _FeatureEntry("pca", "PCA", "components", "principal components"),
-    "mnf": _FeatureEntry("mnf", "MNF", "components", "minimum noise fraction"),
-    "esdap": _FeatureEntry(
-        "profiles", "Profiles", "attributes", "self-dual attribute profiles"
-    ),
+    "kpca": _FeatureEntry("KPCA", "components", "kernel principal components"),
+    "pca": _FeatureEntry("PCA", "components", "principal components"),
+    "mnf": _FeatureEntry("MNF", "components", "minimum noise fraction"),
+    "esdap": _FeatureEntry("Profiles", "attributes", "self-dual attribute profiles"),
 }
 
 _LIST_SETTING = "attributes"
@@ -61,28 +57,18 @@ class ChainStep:
         """
         if isinstance(item, str):
             name, colon, argument = (part.strip() for part in item.partition(":"))
-            return cls(
-                _check_name(name), _parse_settings(name, argument if colon else None)
-            )
+            return cls(name, _parse_settings(name, argument if colon else None))
         if isinstance(item, Mapping) and len(item) == 1:
-            (name, value), *_ = item.items()
-            return cls(_check_name(name), _parse_settings(str(name), value))
+            ((name, value),) = item.items()
+            return cls(name, _parse_settings(name, value))
         raise CallError(
             f"A step of a chain must be written as kpca:5 or {{kpca: {{components: 5}}}}, got "
             f"{str(item)[:60]!r}."
         )
 
-    def build(self) -> Feature:
-        """Return the unfitted feature."""
-        feature: Feature = self.feature_class()(**self.params)
-        return feature
-
     def feature_class(self) -> Any:
-        """Import the class of the feature."""
-        entry = FEATURES[self.name]
-        return getattr(
-            import_module(f"hypercover.features.{entry.module}"), entry.class_name
-        )
+        """Return the class of the feature, which is imported when it is first used."""
+        return getattr(features, FEATURES[self.name].class_name)
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that :meth:`of` reads."""
@@ -110,9 +96,9 @@ def _format_setting(value: Any, between: str = " ") -> str:
     return str(value)
 
 
-def _check_name(name: object) -> str:
+def _check_name(name: object) -> None:
     if name in FEATURES:
-        return str(name)
+        return
     if name == "nwfe":
         raise CallError(
             "NWFE learns from labels, so it cannot be part of a chain of image features; set "
@@ -127,17 +113,18 @@ def _check_name(name: object) -> str:
 
 def _parse_settings(name: str, value: object) -> dict[str, Any]:
     """Parse the parameters of a step and check their names."""
+    _check_name(name)
     main = FEATURES[name].main
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         return {main: _parse_main_setting(name, main, value)}
-    known = list(inspect.signature(ChainStep(name, {}).feature_class()).parameters)
-    unknown = [str(key)[:40] for key in value if key not in known]
+    parameters = inspect.signature(ChainStep(name, {}).feature_class()).parameters
+    unknown = [str(key)[:40] for key in value if key not in parameters]
     if unknown:
         raise CallError(
             f"The feature {name} has no parameter {', '.join(unknown)}; choose from "
-            f"{', '.join(known)}."
+            f"{', '.join(parameters)}."
         )
     given = dict(value)
     if main == _LIST_SETTING and main in given:
@@ -199,7 +186,9 @@ class Chain:
                 f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for "
                 "example kpca:5,esdap:area+std."
             )
-        self.features: tuple[Feature, ...] = tuple(step.build() for step in self.steps)
+        self.features: tuple[Feature, ...] = tuple(
+            step.feature_class()(**step.params) for step in self.steps
+        )
 
     @classmethod
     def parse(cls, spec: ChainSpec) -> Self:
@@ -231,12 +220,8 @@ class Chain:
     @property
     def reach(self) -> int | None:
         """Radius in pixels of the neighbourhood a value depends on; None = unbounded."""
-        total = 0
-        for feature in self.features:
-            if feature.reach is None:
-                return None
-            total += feature.reach
-        return total
+        reaches = [feature.reach for feature in self.features]
+        return None if None in reaches else sum(filter(None, reaches))
 
     def outputs(self, bands: int) -> int:
         """Return the largest number of features computed from a number of bands.
@@ -267,15 +252,13 @@ class Chain:
         self, scene: Scene, *, seed: int = 0, progress: Progress | None = None
     ) -> Scene:
         """Fit the chain and return the scene of its features in one pass."""
-        for place, feature in enumerate(self.features):
-            part = subprogress(progress, place, len(self.features))
+        for feature, part in _with_progress(self.features, progress):
             scene = _fit_transform(feature, scene, seed, part)
         return scene
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
         """Return a scene whose bands are the features."""
-        for place, feature in enumerate(self.features):
-            part = subprogress(progress, place, len(self.features))
+        for feature, part in _with_progress(self.features, progress):
             scene = feature.transform(scene, progress=part)
         return scene
 
@@ -318,6 +301,14 @@ class Chain:
             for place, (step, own) in enumerate(zip(chain.steps, saved.fitted, strict=True))
         )
         return chain
+
+
+def _with_progress(
+    steps: Sequence[Feature], progress: Progress | None
+) -> Iterator[tuple[Feature, Progress | None]]:
+    """Yield features, each with its part of the progress."""
+    for place, feature in enumerate(steps):
+        yield feature, subprogress(progress, place, len(steps))
 
 
 def _fit_transform(
@@ -367,9 +358,7 @@ def _parse_item(item: str | Mapping[str, Any]) -> list[ChainStep]:
 def _arrays_of_step(arrays: Arrays, place: int) -> Arrays:
     start = f"{place}."
     return {
-        name.removeprefix(start): array
-        for name, array in arrays.items()
-        if name.startswith(start)
+        name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)
     }
 
 
