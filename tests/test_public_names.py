@@ -49,6 +49,13 @@ def test_every_parameter_of_a_public_function_is_documented(space, name):
             assert re.search(pattern, thing.__doc__), one.name
 
 
+@pytest.mark.parametrize(("space", "name"), PUBLIC)
+def test_every_public_class_and_function_has_an_example(space, name):
+    thing = getattr(importlib.import_module(space), name)
+    if inspect.isclass(thing) or inspect.isfunction(thing):
+        assert re.search(r"(?m)^\s*Examples\n\s*-{8}\n(.*\n)*\s*>>> ", thing.__doc__)
+
+
 def test_the_root_stays_small():
     assert len(hypercover.__all__) <= 30
 

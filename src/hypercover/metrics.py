@@ -9,7 +9,7 @@ from hypercover.evaluation.accuracy import (
     producers_accuracy,
     users_accuracy,
 )
-from hypercover.evaluation.area import estimate_area
+from hypercover.evaluation.area import AreaEstimate, estimate_area
 from hypercover.evaluation.calibration import (
     Calibration,
     abstention_curve,
@@ -18,18 +18,22 @@ from hypercover.evaluation.calibration import (
     reliability_bins,
     tempered,
 )
-from hypercover.evaluation.comparison import compare_models
+from hypercover.evaluation.comparison import Comparison, compare_models
 from hypercover.evaluation.evaluate import Evaluation, evaluate
 from hypercover.evaluation.intervals import BlockUnits, FieldUnits, accuracy_intervals
 from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.run_metrics import SearchResult
 from hypercover.scene.pansharpen.quality import wald_quality
 
 __all__ = [
+    "AreaEstimate",
     "BlockUnits",
     "Calibration",
+    "Comparison",
     "Evaluation",
     "FieldUnits",
     "Predictions",
+    "SearchResult",
     "abstention_curve",
     "accuracy_intervals",
     "average_accuracy",
