@@ -1,7 +1,7 @@
 """Evaluation of predictions on the test pixels of a split, and the classes confused most."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from hypercover.files import csv_text
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.audit import LeakAudit, audit
 from hypercover.splits.split import Split
-from hypercover.types import Array, Ints
+from hypercover.types import Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,25 +79,24 @@ class Evaluation:
     @property
     def scores(self) -> list[ClassScore]:
         """Counts, producer's and user's accuracy and F1 of each class."""
-        measured = zip(
-            self.legend,
-            self.matrix.sum(axis=1).tolist(),
-            accuracy.producers_accuracy(self.matrix),
-            accuracy.users_accuracy(self.matrix),
-            accuracy.f1(self.matrix),
-            strict=True,
-        )
         return [
             ClassScore(
-                code=land.code,
-                name=land.name,
-                train_count=self.train_counts.get(land.code, 0),
-                test_count=tested,
+                code=each.code,
+                name=each.name,
+                train_count=self.train_counts.get(each.code, 0),
+                test_count=count,
                 producers_accuracy=producers,
                 users_accuracy=users,
                 f1=score,
             )
-            for land, tested, producers, users, score in measured
+            for each, count, producers, users, score in zip(
+                self.legend,
+                self.matrix.sum(axis=1).tolist(),
+                accuracy.producers_accuracy(self.matrix),
+                accuracy.users_accuracy(self.matrix),
+                accuracy.f1(self.matrix),
+                strict=True,
+            )
         ]
 
     @property
@@ -141,7 +140,7 @@ class Evaluation:
             kappa=self.kappa,
             per_class=self.scores,
             confusion=Confusion(codes=list(self.legend.codes), matrix=self.matrix.tolist()),
-            leakage=LeakageMetrics(**self.leakage.to_json()),
+            leakage=LeakageMetrics(**asdict(self.leakage)),
         )
 
     @classmethod
@@ -207,31 +206,25 @@ def evaluate(
     ([[1, 0], [1, 1]], 0.667)
     """
     reference = split.samples("test", labels).labels
-    known = (legend or Legend()).covering(labels)
-    codes = _checked(predicted, reference, known)
-    return Evaluation(
-        legend=known,
-        matrix=accuracy.confusion_matrix(reference, codes, known.codes),
-        leakage=audit(split, window) if len(reference) else LeakAudit(window),
-        train_counts=split.per_class("train", labels),
-    )
-
-
-def _checked(predicted: npt.ArrayLike, reference: Ints, legend: Legend) -> Array:
-    """Return predicted codes after checking that there is one class for each pixel."""
+    legend = (legend or Legend()).covering(labels)
     codes = np.asarray(predicted)
     if codes.shape != reference.shape:
         raise CallError(
             f"One predicted code for each of the {len(reference)} pixels is needed, got "
             f"an array of shape {codes.shape}; predict the test samples of this split."
         )
-    strange = sorted(set(np.unique(codes).tolist()) - set(legend.codes))
-    if strange:
+    unknown = sorted(set(np.unique(codes).tolist()) - set(legend.codes))
+    if unknown:
         raise CallError(
-            f"Predictions must be class codes of the labels, got {strange[:5]}; "
+            f"Predictions must be class codes of the labels, got {unknown[:5]}; "
             f"the labels hold {', '.join(map(str, legend.codes))}."
         )
-    return codes
+    return Evaluation(
+        legend=legend,
+        matrix=accuracy.confusion_matrix(reference, codes, legend.codes),
+        leakage=audit(split, window) if len(reference) else LeakAudit(window),
+        train_counts=split.per_class("train", labels),
+    )
 
 
 Places = npt.NDArray[np.int32]

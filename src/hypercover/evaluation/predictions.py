@@ -12,10 +12,10 @@ import numpy.typing as npt
 from hypercover.errors import CallError
 from hypercover.scene.io.numpy_files import load_arrays, save_arrays
 from hypercover.scene.samples import Samples
-from hypercover.types import Arrays, Mask, Singles
+from hypercover.types import Mask, Singles
 
 _FIELDS = ("rows", "cols", "labels", "predicted")
-_MOST_BYTES = 2**32
+_MAX_BYTES = 2**32
 """Unpacked bytes of the answers for 200 million test pixels: more than any labelled scene has."""
 
 
@@ -72,14 +72,15 @@ class Predictions:
 
         Confidences are kept where every fold has them.
         """
-        known = [one.confidence for one in folds if one.confidence is not None]
+        sure = [fold.confidence for fold in folds if fold.confidence is not None]
+        fields = {
+            name: np.concatenate([getattr(fold, name) for fold in folds])
+            for name in _FIELDS
+        }
         return cls(
-            **{
-                name: np.concatenate([getattr(one, name) for one in folds])
-                for name in _FIELDS
-            },
+            **fields,
             shape=folds[0].shape,
-            confidence=np.concatenate(known) if len(known) == len(folds) else None,
+            confidence=np.concatenate(sure) if len(sure) == len(folds) else None,
         )
 
     def recoded(self, codes: Mapping[int, int]) -> "Predictions":
@@ -93,10 +94,8 @@ class Predictions:
         """
         if all(code == other for code, other in codes.items()):
             return self
-        most = max(
-            [*codes, int(self.labels.max(initial=0)), int(self.predicted.max(initial=0))]
-        )
-        table = np.arange(most + 1, dtype=np.int32)
+        used = (*codes, self.labels.max(initial=0), self.predicted.max(initial=0))
+        table = np.arange(max(used) + 1, dtype=np.int32)
         for code, other in codes.items():
             table[code] = other
         return replace(self, labels=table[self.labels], predicted=table[self.predicted])
@@ -114,11 +113,10 @@ class Predictions:
                 "Predictions need one value for each test pixel in every field, got shapes "
                 f"{', '.join(str(values.shape) for values in fields)}; predict them anew."
             )
-        inside = all(
-            ((at >= 0) & (at < size)).all()
+        if any(
+            ((at < 0) | (at >= size)).any()
             for at, size in zip((self.rows, self.cols), self.shape, strict=True)
-        )
-        if not inside:
+        ):
             raise CallError(
                 f"A test pixel lies outside the scene of {self.shape[0]} × {self.shape[1]} "
                 "pixels; predict the test samples of this scene."
@@ -161,7 +159,14 @@ class Predictions:
             If the file is missing, damaged, or holds something else.
         """
         try:
-            return cls._of_arrays(load_arrays(path, _MOST_BYTES))
+            arrays = load_arrays(path, _MAX_BYTES)
+            if any(arrays[name].dtype.kind not in "iu" for name in (*_FIELDS, "shape")):
+                raise ValueError("fields are not whole numbers")
+            fields = {name: arrays[name].astype(np.int32) for name in _FIELDS}
+            rows, cols = arrays["shape"].tolist()
+            confidence = arrays.get("confidence")
+            sure = None if confidence is None else confidence.astype(np.float32)
+            return cls(**fields, shape=(rows, cols), confidence=sure)
         except FileNotFoundError:
             raise CallError(
                 f"The predictions {path} are missing; run the experiment again to make them."
@@ -171,14 +176,3 @@ class Predictions:
                 f"{path} holds no predictions of hypercover ({str(error)[:80]}); "
                 "run the experiment again to make them."
             ) from error
-
-    @classmethod
-    def _of_arrays(cls, arrays: Arrays) -> "Predictions":
-        if any(arrays[name].dtype.kind not in "iu" for name in (*_FIELDS, "shape")):
-            raise ValueError("fields are not whole numbers")
-        fields = {name: arrays[name].astype(np.int32) for name in _FIELDS}
-        rows, cols = arrays["shape"].tolist()
-        confidence = arrays.get("confidence")
-        if confidence is not None:
-            confidence = confidence.astype(np.float32)
-        return cls(**fields, shape=(rows, cols), confidence=confidence)

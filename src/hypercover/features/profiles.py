@@ -249,12 +249,16 @@ class Profiles:
         SceneError
             If the stack, or the tree of one band, does not fit in memory.
         """
-        self._check_bands(scene)
+        if not hasattr(self, "thresholds_"):
+            raise ModelError("The profiles are not fitted; call fit with a scene first.")
+        if scene.n_bands != len(self.thresholds_):
+            raise ModelError(
+                f"The profiles were fitted on {counted(len(self.thresholds_), 'band')} and "
+                f"{scene.name} has {scene.n_bands}; use a scene with the same bands."
+            )
         valid = _valid_pixels(scene)
-        names = [
-            _profile_names(*pair)
-            for pair in zip(_band_names(scene), self.thresholds_, strict=True)
-        ]
+        bands = scene.band_names or [f"band {number}" for number in scene.bands]
+        names = list(map(_profile_names, bands, self.thresholds_))
         ends = np.cumsum([len(own) for own in names]).tolist()
         values = empty_stack(scene, ends[-1])
         work = len(names) * _TREE_COST + ends[-1]
@@ -293,15 +297,6 @@ class Profiles:
 
     def _measured(self, shapes: ShapeTree, name: str) -> Floats:
         return regularised(shapes, ATTRIBUTES[name].measure(shapes), self.rule)
-
-    def _check_bands(self, scene: Scene) -> None:
-        if not hasattr(self, "thresholds_"):
-            raise ModelError("The profiles are not fitted; call fit with a scene first.")
-        if scene.n_bands != len(self.thresholds_):
-            raise ModelError(
-                f"The profiles were fitted on {counted(len(self.thresholds_), 'band')} and "
-                f"{scene.name} has {scene.n_bands}; use a scene with the same bands."
-            )
 
     def state(self) -> tuple[Settings, Arrays]:
         """Return settings and thresholds as JSON-able values, and no arrays."""
@@ -370,13 +365,6 @@ def _valid_pixels(scene: Scene) -> Mask:
     if not scene.valid.any():
         raise SceneError(f"No pixel of {scene.name} holds data; choose another image.")
     return scene.valid
-
-
-def _band_names(scene: Scene) -> list[str]:
-    """Return the names of the bands of a scene, or their numbers."""
-    if "band_name" in scene.cube.coords:
-        return [str(name) for name in scene.cube.coords["band_name"].values]
-    return [f"band {number}" for number in scene.bands]
 
 
 def _profile_names(band: str, chosen: Chosen) -> list[str]:

@@ -9,7 +9,7 @@ pixel the value of a training pixel far away.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,14 +44,6 @@ class LeakAudit:
     window_overlap: float | None = None
     """Share of test pixels whose window overlaps a training window; None without test
     pixels."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the audit as plain values for a JSON file."""
-        return {
-            "window": self.window,
-            "centre_in_window": self.centre_in_window,
-            "window_overlap": self.window_overlap,
-        }
 
 
 def audit(split: HasParts, window: int) -> LeakAudit:
@@ -135,16 +127,13 @@ def flattest_band(stack: Array) -> int:
     That is the first band in which most pixels equal the neighbour to their right or
     below.  Constant bands are skipped.
     """
-    equal = [_equal_neighbours(band) for band in stack]
+    equal = [
+        0
+        if _constant(band)
+        else np.sum(band[:, 1:] == band[:, :-1]) + np.sum(band[1:] == band[:-1])
+        for band in stack
+    ]
     return int(np.argmax(equal))
-
-
-def _equal_neighbours(band: Array) -> int:
-    """Count the pairs of neighbours (right, below) of equal value; 0 in a constant band."""
-    if _constant(band):
-        return 0
-    across = np.count_nonzero(band[:, 1:] == band[:, :-1])
-    return int(across + np.count_nonzero(band[1:] == band[:-1]))
 
 
 def shared_zone_share(split: HasParts, band: Array) -> float:
@@ -199,8 +188,8 @@ def mean_zone_share(split: HasParts, stack: Array) -> float:
 
 def _constant(band: Array) -> bool:
     """Return whether a band has at most one value, NaN aside."""
-    known = band[band == band]
-    return not known.size or bool(known.min() == known.max())
+    values = band[band == band]
+    return not values.size or bool(values.min() == values.max())
 
 
 def _flat_zones(band: Array) -> npt.NDArray[np.int32]:
