@@ -60,7 +60,7 @@ TURNS = {
 
 def filtered(band, name="area", threshold=None, rule="direct", **how):
     shapes = ShapeTree.of(band, **how)
-    values = regularised(shapes, ATTRIBUTES[name].measure(shapes), rule)
+    values = regularised(shapes, ATTRIBUTES[name](shapes), rule)
     limit = THRESHOLD[name] if threshold is None else threshold
     return shapes.filtered(values < limit, subtractive=rule == "subtractive")
 
@@ -154,7 +154,7 @@ def test_attributes_of_a_square_a_bar_and_a_patchwork_are_known():
     band[2:6, 2:6], band[10:12, 2:18], band[20:22, 20:22] = 1.0, 2.0, [[3, 5], [5, 3]]
     shapes = ShapeTree.of(band)
     at = {place: shapes.own[place] for place in [(2, 2), (10, 2)]}
-    area, std, inertia = (ATTRIBUTES[name].measure(shapes) for name in ATTRIBUTES)
+    area, std, inertia = (ATTRIBUTES[name](shapes) for name in ATTRIBUTES)
     assert [area[node] for node in at.values()] == [16, 32]
     assert [std[node] for node in at.values()] == [0, 0]
     # Points of an a × b grid: (a² - 1 + b² - 1) / 12 each, over a · b.
@@ -173,7 +173,7 @@ def test_a_flat_shape_deviates_by_nothing_at_all():
     for row, col in np.ndindex(10, 10):
         band[6 * row + 1 : 6 * row + 4, 6 * col + 1 : 6 * col + 6] = values[row, col]
     shapes = ShapeTree.of(band)
-    assert (ATTRIBUTES["std"].measure(shapes)[shapes.inner] == 0).all()
+    assert (ATTRIBUTES["std"](shapes)[shapes.inner] == 0).all()
 
 
 def test_a_large_disc_has_the_least_inertia_there_is():

@@ -123,7 +123,7 @@ def reference(band, valid, surround, name, threshold, rule):
 
 def filtered(band, valid, surround, name, threshold, rule):
     tree_of_shapes = ShapeTree.of(band, valid, surround)
-    values = regularised(tree_of_shapes, ATTRIBUTES[name].measure(tree_of_shapes), rule)
+    values = regularised(tree_of_shapes, ATTRIBUTES[name](tree_of_shapes), rule)
     return tree_of_shapes.filtered(values < threshold, subtractive=rule == "subtractive")
 
 
@@ -182,7 +182,7 @@ def test_a_band_of_many_levels_has_the_tree_of_its_ranks(band):
     for threshold in (2.0, 4.0, 9.0):
         for name in ATTRIBUTES:
             images = [
-                tree.filtered(ATTRIBUTES[name].measure(tree) < threshold / 10)
+                tree.filtered(ATTRIBUTES[name](tree) < threshold / 10)
                 for tree in (ranked, plain)
             ]
             np.testing.assert_array_equal(*images)

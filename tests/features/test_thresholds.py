@@ -87,7 +87,7 @@ def test_the_size_of_a_pixel_is_known_in_metres_or_not_at_all(crs, transform, me
 )
 def test_the_curve_of_three_squares_is_known(measure, removed):
     shapes = squares()
-    area = regularised(shapes, ATTRIBUTES["area"].measure(shapes), "direct")
+    area = regularised(shapes, ATTRIBUTES["area"](shapes), "direct")
     x, y = granulometric_curve(shapes, area, measure)
     assert x.tolist() == [4, 9, 25]
     assert y.tolist() == removed
@@ -98,7 +98,7 @@ def test_the_curve_of_three_squares_is_known(measure, removed):
 @settings(max_examples=25)
 def test_the_curve_of_pixels_counts_those_that_a_filter_changes(rule, band):
     shapes = ShapeTree.of(band)
-    area = regularised(shapes, ATTRIBUTES["area"].measure(shapes), rule)
+    area = regularised(shapes, ATTRIBUTES["area"](shapes), rule)
     x, y = granulometric_curve(shapes, area, "pixels")
     changed = [int((shapes.filtered(area < threshold) != band).sum()) for threshold in x]
     assert y.tolist() == changed
@@ -109,7 +109,7 @@ def test_the_curve_of_pixels_counts_those_that_a_filter_changes(rule, band):
 def test_a_curve_rises_from_nothing(measure, name):
     band = np.random.default_rng(0).normal(size=(40, 31))
     shapes = ShapeTree.of(band)
-    values = regularised(shapes, ATTRIBUTES[name].measure(shapes), "max")
+    values = regularised(shapes, ATTRIBUTES[name](shapes), "max")
     x, y = granulometric_curve(shapes, values, measure)
     assert y[0] == 0
     assert (np.diff(x) > 0).all()
@@ -175,7 +175,7 @@ def test_a_long_curve_is_thinned_and_still_bends_where_it_does():
 def test_automatic_thresholds_are_as_many_as_asked_and_rise(name, rule, word):
     band = np.random.default_rng(1).normal(size=(50, 41))
     shapes = ShapeTree.of(band)
-    values = regularised(shapes, ATTRIBUTES[name].measure(shapes), rule)
+    values = regularised(shapes, ATTRIBUTES[name](shapes), rule)
     found = automatic_thresholds(shapes, values, 6, word)
     assert len(found) == 6
     assert found[0] > 0
@@ -189,9 +189,7 @@ def test_equal_shapes_are_one_point_of_the_curve_wherever_they_lie():
         band[8 * row + 2, 10 * col + 2] = 0.1 * (row + 1) + 0.7
     shapes = ShapeTree.of(band)
     found = {
-        name: granulometric_curve(
-            shapes, regularised(shapes, attribute.measure(shapes), "min")
-        )
+        name: granulometric_curve(shapes, regularised(shapes, attribute(shapes), "min"))
         for name, attribute in ATTRIBUTES.items()
     }
     # A 3 × 5 rectangle and the pixel on it.
@@ -202,7 +200,7 @@ def test_equal_shapes_are_one_point_of_the_curve_wherever_they_lie():
 
 def test_a_constant_band_has_no_automatic_thresholds():
     shapes = ShapeTree.of(np.full((5, 6), 2.0))
-    assert automatic_thresholds(shapes, ATTRIBUTES["area"].measure(shapes), 3) == ()
+    assert automatic_thresholds(shapes, ATTRIBUTES["area"](shapes), 3) == ()
 
 
 def test_thresholds_are_asked_for_in_words_lists_and_dicts():

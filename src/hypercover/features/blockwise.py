@@ -12,6 +12,7 @@ from hypercover.errors import CallError
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Feature, feature_scene, subprogress
 from hypercover.features.profiles import Profiles
+from hypercover.features.tree_of_shapes import border_pixels
 from hypercover.scene.io.limits import fits_in_memory
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
@@ -35,10 +36,7 @@ def edge_medians(scene: Scene) -> list[float]:
     >>> edge_medians(Scene(xr.DataArray(band[None], dims=("band", "y", "x"))))
     [4.5]
     """
-    valid = scene.valid
-    around = np.pad(valid, 1)
-    enclosed = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
-    edge = valid & ~enclosed
+    edge = border_pixels(scene.valid)
     parts = [
         scene.read(rows, cols)[:, edge[rows, cols]]
         for rows in scene.strips()

@@ -296,7 +296,7 @@ class Profiles:
                 report.add(1)
 
     def _measured(self, shapes: ShapeTree, name: str) -> Floats:
-        return regularised(shapes, ATTRIBUTES[name].measure(shapes), self.rule)
+        return regularised(shapes, ATTRIBUTES[name](shapes), self.rule)
 
     def state(self) -> tuple[Settings, Arrays]:
         """Return settings and thresholds as JSON-able values, and no arrays."""

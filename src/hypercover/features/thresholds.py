@@ -46,10 +46,12 @@ def granulometric_curve(
         Every distinct value of the attribute in ascending order, and the amount
         removed by filtering at that value; empty for a constant band.
     """
-    values, amounts = (
-        attribute[shapes.inner],
-        _removed_amounts(shapes, measure)[shapes.inner],
-    )
+    amounts = np.ones_like(shapes.levels)
+    if measure == "pixels":
+        amounts = shapes.counts.astype(np.float64)
+    elif measure == "grey":
+        amounts = np.abs(shapes.steps()) * shapes.sums(shapes.counts)
+    values, amounts = attribute[shapes.inner], amounts[shapes.inner]
     order = np.argsort(values)
     order = order[np.isfinite(values[order])]
     rising = values[order]
@@ -57,15 +59,6 @@ def granulometric_curve(
     first = np.diff(rising, prepend=-1.0) > _SAME * rising
     removed = np.bincount(np.cumsum(first) - 1, weights=amounts[order])
     return rising[first], np.asarray(np.cumsum(removed) - removed, dtype=np.float64)
-
-
-def _removed_amounts(shapes: ShapeTree, measure: Measure) -> Floats:
-    """Return the contribution of each node to the curve (node,)."""
-    if measure == "regions":
-        return np.ones_like(shapes.levels)
-    if measure == "pixels":
-        return shapes.counts.astype(np.float64)
-    return np.asarray(np.abs(shapes.steps()) * shapes.sums(shapes.counts))
 
 
 def breakpoints(x: Floats, y: Floats, count: int) -> Floats:
@@ -97,10 +90,8 @@ def breakpoints(x: Floats, y: Floats, count: int) -> Floats:
     if len(x) - 2 <= count:
         return np.asarray(x[1:-1])
     taken = np.linspace(0, len(x) - 1, min(len(x), _MAX_POINTS)).round().astype(np.intp)
-    knots = _best_cuts(
-        _residuals(_scale_to_unit(x[taken]), _scale_to_unit(y[taken])), count
-    )
-    return np.asarray(x[taken][knots])
+    costs = _residuals(_scale_to_unit(x[taken]), _scale_to_unit(y[taken]))
+    return np.asarray(x[taken][_best_cuts(costs, count)])
 
 
 def _scale_to_unit(values: Floats) -> Floats:
@@ -198,10 +189,24 @@ def parse_thresholds(
     items = attributes.split("+") if isinstance(attributes, str) else list(attributes)
     pairs = [[part.strip() for part in str(item).split("=", 1)] for item in items]
     names = [pair[0] for pair in pairs]
-    _check_names(names)
+    choices = ", ".join(ATTRIBUTES)
+    if not names:
+        raise CallError(f"Attribute profiles need an attribute; choose from {choices}.")
+    for name in names:
+        if name not in ATTRIBUTES:
+            raise CallError(
+                f"Unknown attribute {name[:40]!r} of shapes; choose one of {choices}."
+            )
+        if names.count(name) > 1:
+            raise CallError(f"The attribute {name} is given twice; name it once.")
     specs = dict.fromkeys(names, thresholds)
     if isinstance(thresholds, Mapping):
-        _check_known(thresholds, names)
+        unused = [str(name)[:40] for name in thresholds if name not in names]
+        if unused:
+            raise CallError(
+                f"Thresholds are given for {unused[0]!r}, but the attributes are "
+                f"{', '.join(names)}; add it to the attributes or leave it out."
+            )
         specs = {name: thresholds.get(name) for name in names}
     elif len(names) > 1 and not (thresholds is None or isinstance(thresholds, str)):
         raise CallError(
@@ -209,31 +214,7 @@ def parse_thresholds(
             f"as in {{{names[0]}: [...], {names[1]}: [...]}}."
         )
     specs |= {pair[0]: _parse_values(pair[1]) for pair in pairs if len(pair) == 2}
-    return {name: check_thresholds(value, name) for name, value in specs.items()}
-
-
-def _check_names(names: Sequence[str]) -> None:
-    """Refuse unknown, repeated and missing attributes."""
-    known = ", ".join(ATTRIBUTES)
-    if not names:
-        raise CallError(f"Attribute profiles need an attribute; choose from {known}.")
-    for name in names:
-        if name not in ATTRIBUTES:
-            raise CallError(
-                f"Unknown attribute {name[:40]!r} of shapes; choose one of {known}."
-            )
-        if names.count(name) > 1:
-            raise CallError(f"The attribute {name} is given twice; name it once.")
-
-
-def _check_known(thresholds: Mapping[Any, Any], names: Sequence[str]) -> None:
-    """Refuse thresholds of attributes that are not used."""
-    for name in thresholds:
-        if name not in names:
-            raise CallError(
-                f"Thresholds are given for {str(name)[:40]!r}, but the attributes are "
-                f"{', '.join(names)}; add it to the attributes or leave it out."
-            )
+    return {name: _checked(value, name) for name, value in specs.items()}
 
 
 def _parse_values(text: str) -> Any:
@@ -244,15 +225,8 @@ def _parse_values(text: str) -> Any:
         return text
 
 
-def check_thresholds(spec: Any, attribute: str) -> ThresholdSpec:
-    """Return the thresholds of an attribute after checking them.
-
-    Raises
-    ------
-    CallError
-        If they are neither a known method nor an increasing sequence of numbers
-        above 0.
-    """
+def _checked(spec: Any, attribute: str) -> ThresholdSpec:
+    """Return the thresholds of an attribute after checking them."""
     if spec is None or (isinstance(spec, str) and spec in (FORMULA, *AUTOMATIC)):
         return spec
     if isinstance(spec, str) or not isinstance(spec, Sequence | np.ndarray):
@@ -325,15 +299,11 @@ def formula_thresholds(attribute: str, values: Floats, resolution: float) -> Thr
         return tuple(1000.0 / resolution * step for step in range(1, 15))
     if attribute == "inertia":
         return tuple(step / 10 for step in range(1, 10))
-    half = _half_range(values)
-    return tuple(half * step / 40 for step in range(1, 12)) if half > 0 else ()
-
-
-def _half_range(values: Floats) -> float:
     low, high = np.percentile(values, [1, 99])
     if low == high:
         low, high = values.min(), values.max()
-    return float(high - low) / 2
+    half = float(high - low) / 2
+    return tuple(half * step / 40 for step in range(1, 12)) if half > 0 else ()
 
 
 def automatic_thresholds(

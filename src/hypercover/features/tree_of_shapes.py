@@ -237,10 +237,8 @@ def _pop(heap: Numbers, size: int, sign: int) -> tuple[int, int]:
     while 2 * index + 1 < size:
         child = 2 * index + 1
         if child + 1 < size:
-            left, right = (
-                heap[_heap_index(heap, child, sign)],
-                heap[_heap_index(heap, child + 1, sign)],
-            )
+            left = heap[_heap_index(heap, child, sign)]
+            right = heap[_heap_index(heap, child + 1, sign)]
             child += 1 if sign * right < sign * left else 0
         other = heap[_heap_index(heap, child, sign)]
         if sign * moved <= sign * other:
@@ -421,7 +419,12 @@ class ShapeTree:
             If the band has too many pixels.
         """
         grey = np.asarray(band, dtype=np.float64)
-        _check_cells(*grey.shape)
+        rows, cols = grey.shape
+        if (2 * rows + 3) * (2 * cols + 3) > _MAX_CELLS:
+            raise SceneError(
+                f"The tree of shapes takes images of up to {_MAX_CELLS // 4:,} pixels, fewer if "
+                f"narrow, and it has {rows:,} × {cols:,}; cut it smaller."
+            )
         valid = np.ones(grey.shape, dtype=bool) if valid is None else valid
         outside = border_median(grey, valid) if surround is None else float(surround)
         distinct, ranks = _rank_pixels(grey, valid, outside)
@@ -458,17 +461,14 @@ class ShapeTree:
             Shapes to remove; the root is ignored.
         """
         if subtractive:
-            levels = self._without_steps(removed)
+            # The step of the root is 0.
+            lost = np.where(removed, self.steps(), 0.0)
+            sum_from_root(self.parents, lost)
+            levels = self.levels - lost
         else:
             levels = self.levels.copy()
             copy_from_parent(self.parents, levels, removed)
         return np.asarray(levels[self.own])
-
-    def _without_steps(self, removed: Mask) -> Floats:
-        # The step of the root is 0.
-        lost = np.where(removed, self.steps(), 0.0)
-        sum_from_root(self.parents, lost)
-        return np.asarray(self.levels - lost)
 
 
 def border_median(band: Floats, valid: Mask) -> float:
@@ -483,20 +483,14 @@ def border_median(band: Floats, valid: Mask) -> float:
     >>> border_median(band, np.ones((3, 3), dtype=bool))
     4.5
     """
-    if not valid.any():
-        return 0.0
+    return float(np.median(band[border_pixels(valid)])) if valid.any() else 0.0
+
+
+def border_pixels(valid: Mask) -> Mask:
+    """Return the valid pixels with a neighbour, of four, without data or outside the image."""
     around = np.pad(valid, 1)
     enclosed = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
-    return float(np.median(band[valid & ~enclosed]))
-
-
-def _check_cells(rows: int, cols: int) -> None:
-    """Refuse a band with too many pixels to number their cells."""
-    if (2 * rows + 3) * (2 * cols + 3) > _MAX_CELLS:
-        raise SceneError(
-            f"The tree of shapes takes images of up to {_MAX_CELLS // 4:,} pixels, fewer if "
-            f"narrow, and it has {rows:,} × {cols:,}; cut it smaller."
-        )
+    return valid & ~enclosed
 
 
 def _rank_pixels(grey: Floats, valid: Mask, outside: float) -> tuple[Floats, Codes]:
@@ -527,18 +521,6 @@ RULES: tuple[Rule, ...] = ("direct", "min", "max", "subtractive")
 
 _FLAT = 1e-12
 """Share of the mean square below which a variance is rounding error."""
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A measure of every shape of a tree."""
-
-    measure: Callable[[ShapeTree], Floats]
-    """Computes the attribute of every node (node,)."""
-    unit: str
-    """Unit of the attribute."""
-    increasing: bool
-    """Whether the attribute never decreases towards the root; then all rules agree."""
 
 
 def _area(shapes: ShapeTree) -> Floats:
@@ -591,12 +573,12 @@ def _scatter(shapes: ShapeTree, axis: int, count: Floats) -> Floats:
     return second
 
 
-ATTRIBUTES: dict[str, Attribute] = {
-    "area": Attribute(_area, "pixels", increasing=True),
-    "std": Attribute(_deviation, "grey values", increasing=False),
-    "inertia": Attribute(_inertia, "no unit", increasing=False),
+ATTRIBUTES: dict[str, Callable[[ShapeTree], Floats]] = {
+    "area": _area,
+    "std": _deviation,
+    "inertia": _inertia,
 }
-"""Attributes by their name in a chain."""
+"""By name in a chain, what computes an attribute of every node (node,)."""
 
 
 def regularised(shapes: ShapeTree, values: Floats, rule: Rule) -> Floats:
