@@ -1,6 +1,5 @@
 """Folds for cross-validation: random, by whole blocks, or by whole clusters."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -175,10 +174,12 @@ class Folds:
         }
 
 
-class FoldMaker(ABC):
+class FoldMaker:
     """Base class: assigns samples to folds and keeps a guard around those held out."""
 
     kind: ClassVar[str]
+    remedy: ClassVar[str]
+    """What helps if there are fewer groups than folds."""
     n: int
     guard: int = 0
 
@@ -224,7 +225,6 @@ class FoldMaker(ABC):
         if lost:
             which = f"{', '.join(lost)} of {len(parts)}"
             notes = [f"Folds left out for lack of training samples: {which}.", *notes]
-        # The dataclasses that derive from this one have its settings as fields.
         settings = {key: value for key, value in vars(self).items() if value is not None}
         return Folds(
             samples,
@@ -235,30 +235,23 @@ class FoldMaker(ABC):
             notes=tuple(notes),
         )
 
-    @abstractmethod
     def _assign(
         self, samples: Samples, rng: np.random.Generator, legend: Legend | None
     ) -> Indices:
-        """Return the fold of each sample."""
-
-    def _assign_groups(
-        self,
-        samples: Samples,
-        groups: Indices,
-        rng: np.random.Generator,
-        what: str,
-        size: str,
-        remedy: str,
-    ) -> Indices:
-        """Return the fold of each sample so that groups, such as blocks, stay whole."""
+        """Return the fold of each sample; groups stay whole."""
+        groups = self._groups(samples, rng)
         count = int(groups.max()) + 1
         if count < self.n:
             fewer = f"at most {count} folds or " if count > 1 else ""
             raise SplitError(
-                f"The samples are in {counted(count, what)}{size}, fewer than the {self.n} "
-                f"folds; use {fewer}{remedy}."
+                f"The samples are in {counted(count, self.kind.removesuffix('s'))}, fewer than "
+                f"the {self.n} folds; use {fewer}{self.remedy}."
             )
         return assign_folds(samples.labels, groups, self.n, rng)
+
+    def _groups(self, samples: Samples, rng: np.random.Generator) -> Indices:
+        """Return the block or cluster of each sample, from 0."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -340,7 +333,7 @@ class BlockFolds(FoldMaker):
     guard: int = 4
     """Pixels around held-out samples that are left out."""
 
-    kind = "blocks"
+    kind, remedy = "blocks", "smaller blocks"
 
     def __post_init__(self) -> None:
         """Check number, size and guard."""
@@ -348,16 +341,12 @@ class BlockFolds(FoldMaker):
         if self.size < 1:
             raise SplitError(f"A block must be at least 1 pixel wide, got {self.size}.")
 
-    def _assign(
-        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
-    ) -> Indices:
+    def _groups(self, samples: Samples, rng: np.random.Generator) -> Indices:
         origin = rng.integers(self.size, size=2)
         rows, cols = samples.rows + origin[0], samples.cols + origin[1]
         across = int(cols.max()) // self.size + 1
         blocks = rows // self.size * across + cols // self.size
-        _, groups = np.unique(blocks, return_inverse=True)
-        size = f" of {self.size} × {self.size} pixels"
-        return self._assign_groups(samples, groups, rng, "block", size, "smaller blocks")
+        return np.unique(blocks, return_inverse=True)[1]
 
 
 @dataclass(frozen=True)
@@ -395,14 +384,11 @@ class ClusterFolds(FoldMaker):
     gap: int | None = None
     """Distance over which samples of one class are linked; None = the guard."""
 
-    kind = "clusters"
+    kind, remedy = "clusters", "folds by blocks"
 
-    def _assign(
-        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
-    ) -> Indices:
+    def _groups(self, samples: Samples, rng: np.random.Generator) -> Indices:
         gap = self.guard if self.gap is None else self.gap
-        groups = cluster_numbers(samples, max(gap, 1))
-        return self._assign_groups(samples, groups, rng, "cluster", "", "folds by blocks")
+        return cluster_numbers(samples, max(gap, 1))
 
 
 def _fold(samples: Samples, held: Mask, guard: int) -> Fold:
