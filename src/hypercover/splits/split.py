@@ -117,8 +117,11 @@ class Split:
         """Hash by the map of parts."""
         return hash(self.digest)
 
-    def _origin(self) -> tuple[Any, ...]:
-        return self.kind, self.seed, dict(self.settings), self.window, self.notes
+    def _origin(self) -> dict[str, Any]:
+        names = ("kind", "seed", "settings", "window", "notes")
+        return {name: getattr(self, name) for name in names} | {
+            "settings": dict(self.settings)
+        }
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -185,17 +188,14 @@ class Split:
         count as errors.  Classes of the legend without labelled pixels are
         included.
         """
-        train, test = self.per_class("train", labels), self.per_class("test", labels)
-        codes, counts = np.unique(self._checked(labels), return_counts=True)
-        total = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-        reasons = (
-            (
-                code,
-                _unscored_reason(*(count.get(code, 0) for count in (total, train, test))),
-            )
-            for code in sorted({*train, *(legend.codes if legend else ())})
-        )
-        return [(code, reason) for code, reason in reasons if reason]
+        codes, sizes = np.unique(self._checked(labels), return_counts=True)
+        total = dict(zip(codes.tolist(), sizes.tolist(), strict=True))
+        counts = total, self.per_class("train", labels), self.per_class("test", labels)
+        reasons = {
+            code: _unscored_reason(*(count.get(code, 0) for count in counts))
+            for code in sorted({*counts[1], *(legend.codes if legend else ())})
+        }
+        return [(code, reason) for code, reason in reasons.items() if reason]
 
     def to_json(
         self, labels: npt.ArrayLike, legend: Legend | None = None
@@ -205,7 +205,8 @@ class Split:
         names = {each.code: each.name for each in classes}
         tested = [code for code, count in self.per_class("test", labels).items() if count]
         audits = audit_table(self, self.window) if self.count("test") else {}
-        notes = list(self.notes)
+        origin = self._origin()
+        notes = [*origin.pop("notes")]
         # The other folds of a cross-validation may test other classes.
         if len(tested) == 1 and "fold" not in self.settings:
             notes.append(
@@ -213,10 +214,7 @@ class Split:
                 "that of one class, and kappa is meaningless."
             )
         return {
-            "kind": self.kind,
-            "seed": self.seed,
-            "settings": dict(self.settings),
-            "window": self.window,
+            **origin,
             **{part: self.part_json(part, labels) for part in PARTS[1:]},
             "unscored": [
                 {"code": code, "name": names[code], "reason": reason}
@@ -273,11 +271,7 @@ class Split:
         _write_map(path, self, grid or Grid(*self.shape))
         document = {
             "format": "hypercover split 1",
-            "kind": self.kind,
-            "seed": self.seed,
-            "settings": dict(self.settings),
-            "window": self.window,
-            "notes": self.notes,
+            **self._origin(),
             "shape": self.shape,
             "parts": {
                 part: {"code": code, **self.part_json(part, labels)}
