@@ -243,9 +243,11 @@ class FoldMaker:
         count = int(groups.max()) + 1
         if count < self.n:
             fewer = f"at most {count} folds or " if count > 1 else ""
+            side = getattr(self, "size", None)
+            extent = f" of {side} × {side} pixels" if side else ""
             raise SplitError(
-                f"The samples are in {counted(count, self.kind.removesuffix('s'))}, fewer than "
-                f"the {self.n} folds; use {fewer}{self.remedy}."
+                f"The samples are in {counted(count, self.kind.removesuffix('s'))}{extent}, "
+                f"fewer than the {self.n} folds; use {fewer}{self.remedy}."
             )
         return assign_folds(samples.labels, groups, self.n, rng)
 
