@@ -290,10 +290,10 @@ def _weights(units: int, resamples: int, rng: np.random.Generator) -> Iterator[F
 
 
 def _variance(values: Floats) -> Floats:
-    """Return the variance along the first axis of what is known; NaN of fewer than two."""
-    known = np.isfinite(values)
-    away = np.where(known, values - finite_mean(values), 0)
-    return safe_divide((away**2).sum(axis=0), (known.sum(axis=0) - 1).clip(0))
+    """Return the variance along the first axis of what is finite; NaN of fewer than two."""
+    finite = np.isfinite(values)
+    away = np.where(finite, values - finite_mean(values), 0)
+    return safe_divide((away**2).sum(axis=0), (finite.sum(axis=0) - 1).clip(0))
 
 
 def accuracy_intervals(
