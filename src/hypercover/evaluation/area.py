@@ -229,31 +229,30 @@ def estimate_area(
             "No reference pixel lies on a pixel of the map that has a class; give a "
             "reference sample of this map."
         )
-    known = (legend or Legend()).covering([*np.unique(mapped), *np.unique(reference)])
+    legend = (legend or Legend()).covering([*np.unique(mapped), *np.unique(reference)])
     names = np.unique(places[inside])
-    shape = (len(names), len(known), len(known))
-    cells = np.ravel_multi_index(
-        (
-            np.searchsorted(names, places[sample]),
-            np.searchsorted(known.codes, mapped[sample]),
-            np.searchsorted(known.codes, reference[sample]),
-        ),
-        shape,
-    )
-    counts = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
-    _check_counts(counts, names, known if strata is None else None)
+    shape = (len(names), len(legend), len(legend))
+    by_code = ((names, places), (legend.codes, mapped), (legend.codes, reference))
+    at = tuple(np.searchsorted(codes, pixels[sample]) for codes, pixels in by_code)
+
+    def tally(weights: Floats | float) -> Floats:
+        table = np.zeros(shape)
+        np.add.at(table, at, weights)
+        return table
+
+    counts = tally(1.0).astype(np.int64)
+    _check_counts(counts, names, legend if strata is None else None)
     sizes = _sums(places, inside, names, pixel_areas)
-    totals = _sums(mapped, inside, np.array(known.codes), pixel_areas)
+    totals = _sums(mapped, inside, np.array(legend.codes), pixel_areas)
     if pixel_areas is None:
         totals = totals.astype(np.int64)
     if pixel_areas is None or pixel_areas.size == 1:
-        return area_from_counts(counts, sizes, totals, known)
+        return area_from_counts(counts, sizes, totals, legend)
     own = np.broadcast_to(pixel_areas, mapped.shape)[sample]
-    weighed = np.bincount(cells, own, counts.size).astype(np.float64).reshape(shape)
-    squares = np.bincount(cells, own**2, counts.size).reshape(shape)
+    weighed, squares = tally(own), tally(own**2)
     # Pixels of several sizes are worth fewer of one size (Kish 1965).
     worth = weighed.sum(axis=(1, 2)) ** 2 / squares.sum(axis=(1, 2))
-    return area_from_counts(counts, sizes, totals, known, areas=weighed, worth=worth)
+    return area_from_counts(counts, sizes, totals, legend, areas=weighed, worth=worth)
 
 
 def _sums(codes: Codes, inside: Mask, names: Codes, areas: Floats | None) -> Floats:

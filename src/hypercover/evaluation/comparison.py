@@ -30,7 +30,7 @@ from hypercover.evaluation.intervals import (
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_differences
 from hypercover.evaluation.run_metrics import Range
-from hypercover.types import Floats, Indices, Mask
+from hypercover.types import Floats, Mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,8 +146,8 @@ class Comparison:
     @property
     def rows(self) -> Iterator[tuple[str, int | None, Difference]]:
         """Measure, class code (None for all classes together) and difference of each row."""
-        for measure, one in self.headlines.items():
-            yield measure, None, one
+        for measure, difference in self.headlines.items():
+            yield measure, None, difference
         for measure in CLASS_MEASURES:
             for code, row in self.per_class.items():
                 yield measure, code, row[measure]
@@ -157,8 +157,8 @@ class Comparison:
         import pandas as pd
 
         rows = [
-            {"measure": measure, "code": code, **one.to_row()}
-            for measure, code, one in self.rows
+            {"measure": measure, "code": code, **difference.to_row()}
+            for measure, code, difference in self.rows
         ]
         return pd.DataFrame(rows).astype({"code": "Int64"})
 
@@ -171,8 +171,8 @@ class Comparison:
         ]
         axes = plot_differences(
             labels,
-            [one.difference for *_, one in rows],
-            [one.interval for *_, one in rows],
+            [row[2].difference for row in rows],
+            [row[2].interval for row in rows],
             ax,
         )
         axes.set_title("First model − second model")
@@ -251,28 +251,30 @@ def compare_models(
     both = [answers for pair in pairs for answers in pair]
     listed = class_codes(both) if codes is None else [int(code) for code in codes]
     chosen = units or BlockUnits()
-    numbers, count = chosen.assign([one for one, _ in pairs])
+    numbers, count = chosen.assign([pair[0] for pair in pairs])
+    # (seed, unit, 3 of the first and 3 of the second, class)
     tallies = np.stack([
-        _tallied(pair, own, count, listed) for pair, own in zip(pairs, numbers, strict=True)
+        np.concatenate([count_by_unit(answers, own, count, listed) for answers in pair], axis=1)
+        for pair, own in zip(pairs, numbers, strict=True)
     ])  # fmt: skip
 
-    def differing(of: Floats) -> list[Difference]:
-        rests = of.sum(axis=0)
-        sure = bootstrap(
-            of, _difference, unit_weights(rests[:, :3]) + unit_weights(rests[:, 3:]),
-            resamples=resamples, seed=seed,
-        ).given(count)  # fmt: skip
-        return _differences(of, sure, level)
+    def differences(of: Floats) -> list[Difference]:
+        whole = of.sum(axis=0)
+        bearing = unit_weights(whole[:, :3]) + unit_weights(whole[:, 3:])
+        sure = bootstrap(of, _difference, bearing, resamples=resamples, seed=seed)
+        return _differences(of, sure.given(count), level)
 
-    whole = differing(tallies)
-    alone = [whole] if len(pairs) == 1 else [differing(seed[None]) for seed in tallies]
-    tests = [mcnemar(one.right, other.right) for one, other in pairs]
+    together = differences(tallies)
+    each = [together] if len(pairs) == 1 else [differences(own[None]) for own in tallies]
     return Comparison(
         chosen.description,
         count,
-        tuple(len(one) for one, _ in pairs),
-        *by_measure(whole, listed),
-        tuple((each[0], test) for each, test in zip(alone, tests, strict=True)),
+        tuple(len(pair[0]) for pair in pairs),
+        *by_measure(together, listed),
+        tuple(
+            (own[0], mcnemar(pair[0].right, pair[1].right))
+            for own, pair in zip(each, pairs, strict=True)
+        ),
     )
 
 
@@ -298,16 +300,16 @@ def _paired(
     first: Predictions | Sequence[Predictions], second: Predictions | Sequence[Predictions]
 ) -> list[tuple[Predictions, Predictions]]:
     """Pair the seeds of two models after checking that both answer for the same pixels."""
-    one, other = (
+    seeds = [
         [given] if isinstance(given, Predictions) else list(given)
         for given in (first, second)
-    )
-    if len(one) != len(other):
+    ]
+    if len(seeds[0]) != len(seeds[1]):
         raise CallError(
-            f"Seeds are compared in pairs, got {len(one)} of the first model and "
-            f"{len(other)} of the second; give the same seeds of both."
+            f"Seeds are compared in pairs, got {len(seeds[0])} of the first model and "
+            f"{len(seeds[1])} of the second; give the same seeds of both."
         )
-    pairs = list(zip(one, other, strict=True))
+    pairs = list(zip(*seeds, strict=True))
     for ours, theirs in pairs:
         if difference := describe_test_difference(ours, theirs):
             raise CallError(
@@ -322,16 +324,6 @@ def _paired(
                 f"({counted(len(ours), 'pixel')}); compare under another split."
             )
     return pairs
-
-
-def _tallied(
-    pair: tuple[Predictions, Predictions],
-    units: Indices,
-    count: int,
-    codes: Sequence[int],
-) -> Floats:
-    """Count both models on each unit: (unit, 3 of the first and 3 of the second, class)."""
-    return np.concatenate([count_by_unit(one, units, count, codes) for one in pair], axis=1)
 
 
 def _difference(tallies: Floats) -> Floats:

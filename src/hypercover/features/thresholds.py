@@ -253,10 +253,10 @@ def check_rising(spec: Sequence[Any] | Array, attribute: str) -> Thresholds:
                 "leave it out."
             )
     values = tuple(float(value) for value in spec)
-    for one, next_one in pairwise(values):
-        if not one < next_one:
+    for low, high in pairwise(values):
+        if low >= high:
             raise CallError(
-                f"Thresholds of {attribute} must increase, got {next_one:g} after {one:g}; put "
+                f"Thresholds of {attribute} must increase, got {high:g} after {low:g}; put "
                 "them in order, each once."
             )
     return values
@@ -364,9 +364,9 @@ def pixel_size(
     SceneError
         If the formula was requested and the pixel size is unknown.
     """
-    known = given or metres_per_pixel(scene.grid)
-    if known is not None:
-        return known, False
+    metres = given or metres_per_pixel(scene.grid)
+    if metres is not None:
+        return metres, False
     if specs.get("area") == FORMULA:
         raise SceneError(
             f"The formula for area thresholds needs the pixel size, and {scene.name} has no "
