@@ -1,6 +1,5 @@
 """Nonparametric weighted feature extraction (NWFE), a supervised linear transformer."""
 
-from collections.abc import Iterator
 from itertools import product
 from numbers import Integral, Real
 from typing import Any, Self
@@ -174,12 +173,9 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         rng = check_random_state(self.random_state)
         most = self.max_per_class or len(y)
         members = [np.flatnonzero(classes == position) for position in range(len(codes))]
-        members = [
-            np.sort(rng.choice(member, most, replace=False))
-            if len(member) > most
-            else member
-            for member in members
-        ]
+        for position, member in enumerate(members):
+            if len(member) > most:
+                members[position] = np.sort(rng.choice(member, most, replace=False))
         if max(map(len, members)) < 2:
             raise ModelError(
                 f"NWFE needs a class with at least two training samples, got {len(codes)} "
@@ -198,7 +194,8 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
 def _scatters(classes: list[Floats]) -> tuple[Floats, Floats]:
     """Return within- and between-class scatter (band, band), equations 8 and 9."""
     n_samples, n_bands = sum(map(len, classes)), classes[0].shape[1]
-    floor = _DUPLICATE_DISTANCE * _rms_distance(classes)
+    rms_distance = float(np.sqrt(2.0 * np.concatenate(classes).var(axis=0).sum()))
+    floor = _DUPLICATE_DISTANCE * rms_distance
     within, between = np.zeros((n_bands, n_bands)), np.zeros((n_bands, n_bands))
     for i, j in product(range(len(classes)), repeat=2):
         residuals = classes[i] - _local_means(classes[i], classes[j], floor)
@@ -213,7 +210,9 @@ def _scatters(classes: list[Floats]) -> tuple[Floats, Floats]:
 def _local_means(samples: Floats, others: Floats, floor: float) -> Floats:
     """Return the local mean (n, band) of a class for each sample, weighted by distance."""
     means = np.empty_like(samples)
-    for block in _blocks(len(samples), len(others)):
+    step = max(1, _BLOCK // len(others))
+    for top in range(0, len(samples), step):
+        block = slice(top, top + step)
         weights = squared_distances(samples[block], others)
         same = weights < floor * floor
         np.maximum(weights, floor * floor, out=weights)
@@ -240,18 +239,6 @@ def _leading_eigenvectors(
             "few samples or linearly dependent bands; raise NWFE's regularisation to 0.5."
         ) from error
     return np.maximum(values[::-1], 0.0), fix_signs(vectors[:, ::-1]).T
-
-
-def _blocks(n_samples: int, n_others: int) -> Iterator[slice]:
-    """Divide samples into blocks whose distances to all others fit into 8 MiB."""
-    step = max(1, _BLOCK // n_others)
-    return (slice(top, min(top + step, n_samples)) for top in range(0, n_samples, step))
-
-
-def _rms_distance(classes: list[Floats]) -> float:
-    """Return the root mean square distance between two samples."""
-    samples = np.concatenate(classes)
-    return float(np.sqrt(2.0 * samples.var(axis=0).sum()))
 
 
 def _check_whole(value: Any, name: str) -> None:
