@@ -82,8 +82,8 @@ class AreaEstimate:
     >>> mapped = np.repeat([[1, 2]], 50, axis=1).repeat(10, axis=0)
     >>> sample = np.random.default_rng(0).random(mapped.shape) < 0.1
     >>> found = estimate_area(mapped, np.where(sample, np.roll(mapped, 10, axis=1), 0))
-    >>> found.to_frame()["area"].round().tolist(), found.overall_text
-    ([482.0, 518.0], '73.0 [63.0, 81.1] %')
+    >>> found.sampled, found.to_frame()["mapped_area"].tolist()
+    (89, [500.0, 500.0])
     """
 
     legend: Legend

@@ -39,7 +39,8 @@ class Evaluation:
     --------
     >>> labels = np.array([[1, 2, 1, 2, 2]])
     >>> split = Split.from_parts(train=[[1, 1, 0, 0, 0]], test=[[0, 0, 1, 1, 1]])
-    >>> evaluate([1, 2, 1], labels=labels, split=split)
+    >>> print(repr(evaluate([1, 2, 1], labels=labels, split=split)).splitlines()[0])
+    Evaluation on 3 test pixels: overall accuracy 66.7 %, average accuracy 75.0 %, kappa 0.400
     """
 
     legend: Legend

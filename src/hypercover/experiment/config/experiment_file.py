@@ -51,9 +51,8 @@ def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experi
 
     Examples
     --------
-    >>> experiment = load_experiment("smoke", ["seed=7"])
-    >>> experiment.seed
-    7
+    >>> load_experiment("demo", ["name=mine"]).name
+    'mine'
     """
     path, names = Path(source), built_in()
     if not path.is_file():
