@@ -7,7 +7,7 @@ import pytest
 from matplotlib.container import BarContainer, ErrorbarContainer
 
 from hypercover.errors import LabelError
-from hypercover.evaluation.confusion import ConfusedPair
+from hypercover.evaluation.evaluate import ConfusedPair
 from hypercover.figures.accuracy_charts import draw_classes
 from hypercover.figures.canvas import save_figure
 from hypercover.figures.spectra import draw_confused

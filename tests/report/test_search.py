@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.evaluation.search_metrics import SearchTable, read_search
+from hypercover.evaluation.run_metrics import SearchTable, read_search
 from hypercover.figures.accuracy_charts import draw_search
 from hypercover.figures.canvas import save_figure
 from hypercover.figures.formatting import describe_accuracy_drop

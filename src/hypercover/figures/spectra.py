@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
 from hypercover.errors import LabelError
-from hypercover.evaluation.confusion import ConfusedPair
+from hypercover.evaluation.evaluate import ConfusedPair
 from hypercover.figures import canvas
 from hypercover.figures.formatting import format_count
 from hypercover.figures.map_figures import scene_title

@@ -29,8 +29,8 @@ from hypercover.scene.simulation.simulate import (
 )
 from hypercover.scene.tile_store import open_tile_store
 from hypercover.splits.blocks import BlockSplit
+from hypercover.splits.cross_validation import LeaveOneOutSplit
 from hypercover.splits.fields import field_map
-from hypercover.splits.leave_one_out import LeaveOneOutSplit
 from hypercover.types import Progress
 
 Choice = Literal["auto", "real", "stand-in", "simulated"]

@@ -10,7 +10,7 @@ import numpy as np
 from hypercover.evaluation.accuracy import OVERALL_MEASURES
 from hypercover.evaluation.calibration import abstention_curve
 from hypercover.evaluation.evaluate import Evaluation
-from hypercover.evaluation.intervals import accuracy_intervals
+from hypercover.evaluation.intervals import accuracy_intervals, units_of_split
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.run_metrics import (
     CalibrationBin,
@@ -25,13 +25,12 @@ from hypercover.evaluation.run_metrics import (
     ModelMetrics,
     PartCount,
     SceneMetrics,
+    SeedChoice,
     SelectiveAccuracy,
     SplitMetrics,
     SplitResults,
     UnscoredClass,
 )
-from hypercover.evaluation.sampling_units import units_of_split
-from hypercover.evaluation.search_metrics import SeedChoice
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.trial import MIN_PATCHES, mean_feature_leakage

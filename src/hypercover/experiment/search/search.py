@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from hypercover.errors import CallError, ExperimentError, RunError, counted
-from hypercover.evaluation.search_metrics import SearchResult
+from hypercover.evaluation.run_metrics import SearchResult
 from hypercover.experiment.config.builders import fingerprint, forget_scene, load_scene
 from hypercover.experiment.config.experiment_check import check_experiment
 from hypercover.experiment.config.experiment_file import (
