@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 from hypercover.evaluation.run_metrics import (
     ModelMetrics,
     RunMetrics,
+    SearchMetrics,
     SplitMetrics,
     SplitResults,
+    read_search,
 )
-from hypercover.evaluation.search_metrics import SearchMetrics, read_search
 from hypercover.figures.accuracy_curves import draw_training
 from hypercover.figures.canvas import PLACE_KEY
 from hypercover.report.descriptions import crs_name, describe_spread, main_split_name

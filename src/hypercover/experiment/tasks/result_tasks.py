@@ -13,8 +13,7 @@ import numpy as np
 from hypercover import files
 from hypercover.classifiers.bundle import load_bundle
 from hypercover.evaluation import run_metrics
-from hypercover.evaluation.confusion import confusion_csv, most_confused
-from hypercover.evaluation.evaluate import Evaluation
+from hypercover.evaluation.evaluate import Evaluation, confusion_csv, most_confused
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.run_metrics import (
     ModelMetrics,
