@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from hypercover.cli import run
+from hypercover.cli import run, terminal
 from hypercover.jobs.runner import Event
 
 
 def test_lines_for_what_ends_and_now_and_then_for_what_lasts(capsys, monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: clock.now))
     watch = run._lines(None)
     for clock.now, what, message, done, left in [
         (1.0, "started", "", 0.0, None),

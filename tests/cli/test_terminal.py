@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hypercover
-from hypercover.cli.tables import new_console, table_cell
-from hypercover.cli.terminal import PlainFormatter, guarded_streams, plain, say
+from hypercover.cli.tables import table_cell
+from hypercover.cli.terminal import PlainFormatter, guarded_streams, new_console, plain, say
 from hypercover.errors import LabelError
 
 EVIL = "a\x1b[2J\x1b]0;title\x07b\x9b31mc\u202ed\u200be\ufefff\rg\u2066h\x08i\u2028j"

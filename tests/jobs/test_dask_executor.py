@@ -13,7 +13,7 @@ import pytest
 from pbs_double import pbs_double
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from hypercover.cli.executors import choose_executor
+from hypercover.cli.options import choose_executor
 from hypercover.errors import CallError, ModelError, RunError
 from hypercover.jobs import dask_cluster, dask_executor
 from hypercover.jobs.dask_cluster import WorkerRequest

@@ -3,19 +3,13 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from hypercover.cli.options import LABEL_FIELD, LABEL_LAYER, LABEL_VARIABLE
+from hypercover.cli import options
 from hypercover.cli.terminal import say
 from hypercover.errors import CallError
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from hypercover.evaluation.area import AreaEstimate
-
 
 _CONDITION = (
     "These figures hold only if the reference is a probability sample of the map, drawn at "
@@ -30,42 +24,38 @@ class Design(StrEnum):
     simple = "simple"
 
 
-def command(
-    class_map: Annotated[
-        Path, typer.Argument(metavar="MAP", help="A class map: maps/cnn.tif.")
-    ],
+def area(
+    class_map: Annotated[Path, Argument(metavar="MAP", help="A class map: maps/cnn.tif.")],
     reference: Annotated[
         Path,
-        typer.Option(
+        Option(
             "--reference",
             "-r",
             help="Sampled labels: a raster on the map's grid or points.",
         ),
     ],
     design: Annotated[
-        Design, typer.Option(help="Drawn within strata, or from the whole map.")
+        Design, Option(help="Drawn within strata, or from the whole map.")
     ] = Design.stratified,
     strata: Annotated[
         Path | None,
-        typer.Option(
-            help="Raster or polygons of the strata (default: the classes of the map)."
-        ),
+        Option(help="Raster or polygons of the strata (default: the classes of the map)."),
     ] = None,
     strata_field: Annotated[
-        str | None, typer.Option(help="Attribute of a vector file that is the stratum.")
+        str | None, Option(help="Attribute of a vector file that is the stratum.")
     ] = None,
     strata_layer: Annotated[
-        str | None, typer.Option(help="Layer of the strata, where it holds several.")
+        str | None, Option(help="Layer of the strata, where it holds several.")
     ] = None,
     strata_variable: Annotated[
-        str | None, typer.Option(help="Variable of the strata, where a file has several.")
+        str | None, Option(help="Variable of the strata, where a file has several.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Table to write: areas.csv.")
+        Path | None, Option("--out", "-o", help="Table to write: areas.csv.")
     ] = None,
-    label_field: LABEL_FIELD = None,
-    label_layer: LABEL_LAYER = None,
-    label_variable: LABEL_VARIABLE = None,
+    label_field: options.LABEL_FIELD = None,
+    label_layer: options.LABEL_LAYER = None,
+    label_variable: options.LABEL_VARIABLE = None,
 ) -> None:
     """Estimate accuracy and class areas of a map from a random sample of reference pixels.
 
@@ -74,7 +64,7 @@ def command(
 
     Example: hypercover area maps/cnn.tif --reference points.gpkg -o areas.csv
     """
-    from hypercover.cli.tables import show
+    from hypercover.cli.tables import new_table, show, table_cell
     from hypercover.evaluation.area import estimate_area
     from hypercover.experiment.results.outputs import check_map
     from hypercover.files import write_text
@@ -90,49 +80,40 @@ def command(
                 f"The table of areas is a CSV file, and -o names {out}; end its name in .csv."
             )
     check_map(class_map)
-    land = open_class_map(class_map)
-    codes, legend, notes = land.reference(
+    opened = open_class_map(class_map)
+    codes, legend, notes = opened.reference(
         reference, variable=label_variable, field=label_field, layer=label_layer
     )
     layers = None
     if strata is not None:
         with replaced_options({" (scene.label_layer)": "", "--label-": "--strata-"}):
             layers, _ = open_labels(
-                strata, land.grid, variable=strata_variable, field=strata_field,
+                strata, opened.grid, variable=strata_variable, field=strata_field,
                 layer=strata_layer,
             )  # fmt: skip
     estimate = estimate_area(
-        land.codes,
+        opened.codes,
         codes,
         design=design.value,
         strata=layers,
         legend=legend,
-        pixel_areas=land.pixel_areas,
+        pixel_areas=opened.pixel_areas,
     )
-    if land.pixel_areas is not None:
+    if opened.pixel_areas is not None:
         estimate = replace(estimate, unit="hectares")
     if out is not None:
         write_text(out, estimate.csv())
-    show(_table(estimate, land.made_from))
+    mark = f" ({opened.made_from})" if opened.made_from else ""
+    title = f"areas in {estimate.unit}, accuracies in %{mark}"
+    numbers = ("sampled", "in the map", "area", "user's", "producer's")
+    table = new_table(title, left=["class"], right=numbers)
+    for cells in estimate.cells():
+        table.add_row(*map(table_cell, cells))
+    show(table)
     say(f"Overall accuracy, adjusted for areas: {estimate.overall_text}")
-    outside = int(((codes > 0) & (land.codes == 0)).sum())
+    outside = int(((codes > 0) & (opened.codes == 0)).sum())
     if outside:
         say(f"Note: {outside:,} reference pixels lie where the map has no class.")
-    say(*(f"Note: {note}" for note in (*land.notes, *notes)), _CONDITION)
+    say(*(f"Note: {note}" for note in (*opened.notes, *notes)), _CONDITION)
     if out is not None:
         say(f"Table: {out}")
-
-
-def _table(estimate: "AreaEstimate", mark: str) -> "Table":
-    from rich.table import Table
-
-    from hypercover.cli.tables import table_cell
-
-    title = f"areas in {estimate.unit}, accuracies in %" + (f" ({mark})" if mark else "")
-    shown = Table(title=table_cell(title), title_justify="left")
-    heads = ("class", "sampled", "in the map", "area", "user's", "producer's")
-    for at, head in enumerate(heads):
-        shown.add_column(head, justify="right" if at else "left")
-    for cells in estimate.cells():
-        shown.add_row(*map(table_cell, cells))
-    return shown

@@ -3,31 +3,26 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Option
 
-from hypercover.cli.opening import tell_fill
-from hypercover.cli.options import AXES, IMAGE, LABEL_VARIABLE, NODATA, VARIABLE
-from hypercover.cli.terminal import say
+from hypercover.cli import options
+from hypercover.cli.terminal import bar, say
 
 
-def command(
-    image: IMAGE,
+def clip(
+    image: options.IMAGE,
     area: Annotated[
         Path,
-        typer.Argument(
-            help="Polygons (.gpkg, .geojson, .shp, .fgb), or a raster on its grid."
-        ),
+        Argument(help="Polygons (.gpkg, .geojson, .shp, .fgb), or a raster on its grid."),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
-    ],
+    out: options.IMAGE_OUT,
     area_layer: Annotated[
-        str | None, typer.Option(help="Layer of the area, where it holds several.")
+        str | None, Option(help="Layer of the area, where it holds several.")
     ] = None,
-    variable: VARIABLE = None,
-    label_variable: LABEL_VARIABLE = None,
-    axes: AXES = None,
-    nodata: NODATA = None,
+    variable: options.VARIABLE = None,
+    label_variable: options.LABEL_VARIABLE = None,
+    axes: options.AXES = None,
+    nodata: options.NODATA = None,
 ) -> None:
     """Cut an image to an area; what lies outside it holds no data.
 
@@ -38,25 +33,20 @@ def command(
 
     Example: hypercover clip cube.hdr municipality.gpkg -o part.tif
     """
-    from hypercover.cli.progress import bar
+    from hypercover.scene import selection
     from hypercover.scene.io.reading import open_scene
     from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
     from hypercover.scene.metadata import labelled_name
-    from hypercover.scene.selection import clip, read_area
 
     check_overwrite(out, image, area)
     # HDF5 alone has a place for labels; a label map of its own is for the others.
     labels: Literal[False] | None = None if driver_for(out) == "HDF5" else False
-    scene = open_scene(
-        image,
-        labels,
-        variable=variable,
-        label_variable=label_variable,
-        axes=axes,
-        nodata=nodata,
+    scene = open_scene(image, labels, variable=variable, label_variable=label_variable,
+                       axes=axes, nodata=nodata)  # fmt: skip
+    options.warn_of_fill(scene)
+    part = selection.clip(
+        scene, selection.read_area(area, scene.grid, area_layer, "--area-layer")
     )
-    tell_fill(scene)
-    part = clip(scene, read_area(area, scene.grid, area_layer, "--area-layer"))
     with bar("Clipping") as advance:
         written = write_scene(part, out, progress=advance)
     rows, cols = part.shape

@@ -3,20 +3,19 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from hypercover.cli.options import MAJORITY, SIEVE, WITHIN, WITHIN_LAYER
-from hypercover.cli.terminal import say
+from hypercover.cli import options
+from hypercover.cli.terminal import bar, say
 
 
-def command(
+def export(
     source: Annotated[
-        Path,
-        typer.Argument(help="A network (runs/NAME/models/MODEL) or a class map (.tif)."),
+        Path, Argument(help="A network (runs/NAME/models/MODEL) or a class map (.tif).")
     ],
     out: Annotated[
         Path,
-        typer.Option(
+        Option(
             "--out",
             "-o",
             help="A network: graph (.onnx). A map: polygons (.gpkg, .geojson), cleaned map "
@@ -24,14 +23,14 @@ def command(
         ),
     ],
     minimum_area: Annotated[
-        float, typer.Option(help="Smallest polygon in hectares; smaller ones are merged.")
+        float, Option(help="Smallest polygon in hectares; smaller ones are merged.")
     ] = 0.0,
-    majority: MAJORITY = 1,
-    sieve: SIEVE = 1,
-    within: WITHIN = None,
-    within_layer: WITHIN_LAYER = None,
+    majority: options.MAJORITY = 1,
+    sieve: options.SIEVE = 1,
+    within: options.WITHIN = None,
+    within_layer: options.WITHIN_LAYER = None,
     datetime: Annotated[
-        str | None, typer.Option(help="Day the image was taken, for STAC: 1992-06-12.")
+        str | None, Option(help="Day the image was taken, for STAC: 1992-06-12.")
     ] = None,
 ) -> None:
     """Write a network as ONNX; or a class map as polygons, cleaned, or as a STAC item.
@@ -44,35 +43,21 @@ def command(
 
     Example: hypercover export runs/demo/maps/cnn.tif -o fields.gpkg --minimum-area 0.5
     """
-    from hypercover.cli.progress import bar
-    from hypercover.experiment.results.export import export_map
+    from hypercover.experiment.results.export import export_map, export_onnx
     from hypercover.scene.io.writing import check_overwrite
 
     if source.is_dir() or out.suffix.lower() == ".onnx":
-        _network(source, out)
+        difference = export_onnx(source, out)
+        say(f"Graph: {out}")
+        if difference is None:
+            say("Not compared with the model: onnxruntime is not installed.")
+        else:
+            say(f"ONNX Runtime and the model differ by {difference:.1g} on a random tile.")
         return
     check_overwrite(out, source, within)
     with bar("Polygons") as advance:
-        sentences = export_map(
-            source,
-            out,
-            majority=majority,
-            sieve=sieve,
-            within=within,
-            within_layer=within_layer,
-            minimum_area=minimum_area,
-            when=datetime,
-            progress=advance,
-        )
-    say(*sentences)
-
-
-def _network(model: Path, out: Path) -> None:
-    from hypercover.experiment.results.export import export_onnx
-
-    apart = export_onnx(model, out)
-    say(f"Graph: {out}")
-    if apart is None:
-        say("Not compared with the model: onnxruntime is not installed.")
-    else:
-        say(f"ONNX Runtime and the model differ by {apart:.1g} on a random tile.")
+        lines = export_map(
+            source, out, majority=majority, sieve=sieve, within=within,
+            within_layer=within_layer, minimum_area=minimum_area, when=datetime,
+            progress=advance)  # fmt: skip
+    say(*lines)

@@ -1,52 +1,36 @@
 """``hypercover features``: image features of a scene, as an image."""
 
-from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from hypercover.cli.opening import tell_fill
-from hypercover.cli.options import (
-    AXES,
-    DASK,
-    DROP_BANDS,
-    EXECUTOR,
-    IMAGE,
-    KEEP_BANDS,
-    NODATA,
-    OVERLAP,
-    SEED,
-    TILE_WORKERS,
-    VARIABLE,
-    stated,
-)
-from hypercover.cli.terminal import say
+from hypercover.cli import options
+from hypercover.cli.terminal import bar, say
+from hypercover.errors import counted
 
 
-def command(
-    image: IMAGE,
+def features(
+    image: options.IMAGE,
     chain: Annotated[
         str,
-        typer.Option(
+        Option(
             "--chain",
             "-c",
             help="Features one after another: kpca:5,esdap:area+std; or pca:10, mnf:10, rome. "
             "With more settings as a list: [{kpca: {components: 5, gamma: 0.01}}, esdap].",
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
-    ],
-    variable: VARIABLE = None,
-    axes: AXES = None,
-    nodata: NODATA = None,
-    keep_bands: KEEP_BANDS = None,
-    drop_bands: DROP_BANDS = None,
-    seed: SEED = 0,
-    workers: TILE_WORKERS = None,
-    executor: EXECUTOR = None,
-    dask: DASK = None,
-    overlap: OVERLAP = None,
+    out: options.IMAGE_OUT,
+    variable: options.VARIABLE = None,
+    axes: options.AXES = None,
+    nodata: options.NODATA = None,
+    keep_bands: options.KEEP_BANDS = None,
+    drop_bands: options.DROP_BANDS = None,
+    seed: options.SEED = 0,
+    workers: options.TILE_WORKERS = None,
+    executor: options.EXECUTOR = None,
+    dask: options.DASK = None,
+    overlap: options.OVERLAP = None,
 ) -> None:
     """Compute image features: kernel PCA, PCA, MNF, attribute profiles, or a chain of them.
 
@@ -57,9 +41,6 @@ def command(
 
     Example: hypercover features cube.hdr --chain kpca:5,esdap:area+std -o features.tif
     """
-    from hypercover.cli.executors import tile_executor
-    from hypercover.cli.progress import bar
-    from hypercover.errors import counted
     from hypercover.experiment.tasks.feature_tiles import write_features
     from hypercover.features.chain import NWFE_FEATURES, Chain
     from hypercover.prediction.tile_tasks import SceneSource
@@ -69,15 +50,14 @@ def command(
     check_overwrite(out, image)
     driver_for(out)
     steps = Chain.parse(chain)
-    done_by = tile_executor(executor, workers=workers, dask=dask)
-    source = SceneSource(
-        str(image.absolute()), variable, axes, keep_bands, drop_bands, stated(nodata)
-    )
+    tiles = options.tile_executor(executor, workers=workers, dask=dask)
+    path, values = str(image.absolute()), options.join_nodata(nodata)
+    source = SceneSource(path, variable, axes, keep_bands, drop_bands, values)
     scene = source.open()
-    tell_fill(scene)
+    options.warn_of_fill(scene)
     with bar("Features") as advance:
         stack = write_features(
-            source, steps, out, done_by, seed=seed, overlap=overlap, progress=advance
+            source, steps, out, tiles, seed=seed, overlap=overlap, progress=advance
         )
     features = counted(stack.n_bands, "feature")
     say(*(f"Note: {note}" for note in stack.notes[len(scene.notes) :]))

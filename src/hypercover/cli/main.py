@@ -13,27 +13,25 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from hypercover.cli import (
-    area,
-    classify,
-    clip,
-    compare,
-    demo,
-    export,
-    features,
-    gap,
-    info,
-    libsvm,
-    pansharpen,
-    predict,
-    run,
-    scenes,
-    search,
-    simulate,
-    windows,
-)
-from hypercover.cli.cluster import cancel, plan, status, submit, work
+from hypercover.cli import libsvm, options
+from hypercover.cli.area import area
+from hypercover.cli.classify import classify
+from hypercover.cli.clip import clip
+from hypercover.cli.compare import compare
+from hypercover.cli.export import export
+from hypercover.cli.features import features
+from hypercover.cli.info import info
+from hypercover.cli.pansharpen import pansharpen
+from hypercover.cli.plan import plan, work
+from hypercover.cli.predict import predict
+from hypercover.cli.run import gap, report, run
+from hypercover.cli.scenes import fetch, scenes
+from hypercover.cli.search import search
+from hypercover.cli.simulate import demo, simulate
+from hypercover.cli.status import logs, status
+from hypercover.cli.submit import cancel, resume, submit
 from hypercover.cli.terminal import PlainFormatter, guarded_streams, say
+from hypercover.cli.windows import windows
 from hypercover.errors import CallError, HypercoverError, OutputError
 
 _OPTION = re.compile(
@@ -41,34 +39,27 @@ _OPTION = re.compile(
 )
 
 _KEYS = {
-    "--axes": "scene.axes",
-    "--drop-bands": "scene.drop_bands",
-    "--keep-bands": "scene.keep_bands",
-    "--label-field": "scene.label_field",
-    "--label-variable": "scene.label_variable",
-    "--labels": "scene.labels",
-    "--label-layer": "scene.label_layer",
-    "--legend": "scene.legend",
-    "--min-pixels": "scene.min_pixels",
-    "--nodata": "scene.nodata",
-    "--variable": "scene.variable",
-}
+    f"--{name.replace('_', '-')}": f"scene.{name}"
+    for name in ("axes", "drop_bands", "keep_bands", "label_field", "label_variable", "labels",
+                 "label_layer", "legend", "min_pixels", "nodata", "variable")
+}  # fmt: skip
 """What an experiment file calls what other commands take as options."""
 
 
 def verbs(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the commands of a group, each with its full name."""
-    inner = getattr(command, "commands", None)
-    if inner is None:
+    members = getattr(command, "commands", None)
+    if members is None:
         yield name, command
-        return
-    for verb, one in inner.items():
-        yield from verbs(one, f"{name} {verb}".strip())
+    for verb, member in (members or {}).items():
+        yield from verbs(member, f"{name} {verb}".strip())
 
 
 def options_of(command: Any) -> frozenset[str]:
     """Return the long options of a command."""
-    names = (name for one in command.params for name in (*one.opts, *one.secondary_opts))
+    names = (
+        name for param in command.params for name in (*param.opts, *param.secondary_opts)
+    )
     return frozenset(name for name in names if name.startswith("--"))
 
 
@@ -86,26 +77,23 @@ def fitting(message: str, name: str, every: Mapping[str, Any]) -> str:
     every : mapping
         All commands by name, as :func:`verbs` gives them.
     """
-    known = {verb: options_of(command) for verb, command in every.items()}
-    own = known[name]
+    available = {verb: options_of(command) for verb, command in every.items()}
+    own = available[name]
 
-    def said(found: re.Match[str]) -> str:
+    def as_key(found: re.Match[str]) -> str:
         option, value = found[1], found[2]
         if option in own or option not in _KEYS or "--set" not in own:
             return found[0]
         return f"--set {_KEYS[option]}={value or '…'}"
 
-    message = _OPTION.sub(said, message)
-    lacking = dict.fromkeys(
-        found[1] for found in _OPTION.finditer(message) if found[1] not in own
-    )
-    told = []
-    for option in lacking:
-        having = [verb for verb, options in known.items() if option in options]
-        if having:
-            listed = ", ".join(having[:6])
-            told.append(f"{option} is an option of other commands: {listed}.")
-    return " ".join([message, *told])
+    message = _OPTION.sub(as_key, message)
+    sentences = [message]
+    for option in dict.fromkeys(found[1] for found in _OPTION.finditer(message)):
+        others = [verb for verb, names in available.items() if option in names]
+        if option not in own and others:
+            listed = ", ".join(others[:6])
+            sentences.append(f"{option} is an option of other commands: {listed}.")
+    return " ".join(sentences)
 
 
 class GroupedCommands(TyperGroup):
@@ -134,75 +122,51 @@ app = typer.Typer(
 )
 
 
-def _fit_advice(error: HypercoverError, name: str) -> None:
-    """Let an error only advise options of the command of this name."""
-    if error.args and isinstance(error.args[-1], str):
-        every = dict(verbs(get_command(app)))
-        error.args = (*error.args[:-1], fitting(error.args[-1], name, every))
-
-
 def stoppable(verb: Callable[..., None], name: str) -> Callable[..., None]:
     """Return the verb with a message on Ctrl-C and errors that advise its own options.
 
     It is wrapped inside typer's own handling of Ctrl-C, which prints nothing.
     """
+    verb = options.expand_options(verb)
 
     @wraps(verb)
-    def stopped_gently(*given: object, **options: object) -> None:
+    def wrapped(**given: object) -> None:
         try:
-            verb(*given, **options)
+            verb(**given)
         except HypercoverError as error:
-            _fit_advice(error, name)
+            if error.args and isinstance(error.args[-1], str):
+                every = dict(verbs(get_command(app)))
+                error.args = (*error.args[:-1], fitting(error.args[-1], name, every))
             raise
         except KeyboardInterrupt:
             say("hypercover: stopped; run the same command again to resume.", err=True)
             raise typer.Exit(130) from None
 
-    return stopped_gently
+    return wrapped
 
 
-_GROUPS: dict[str, dict[str, Callable[..., None]]] = {
-    "Maps": {
-        "demo": demo.command,
-        "classify": classify.command,
-        "run": run.command,
-        "predict": predict.command,
-        "export": export.command,
-        "report": run.report,
-    },
-    "Data": {
-        "info": info.command,
-        "clip": clip.command,
-        "pansharpen": pansharpen.command,
-        "simulate": simulate.command,
-        "scenes": scenes.command,
-        "fetch": scenes.fetch,
-    },
-    "Features and tuning": {"features": features.command, "search": search.command},
-    "Accuracy": {"gap": gap.command, "compare": compare.command, "area": area.command},
-    "Clusters": {
-        "plan": plan.command,
-        "submit": submit.command,
-        "status": status.command,
-        "logs": status.logs,
-        "cancel": cancel.command,
-        "resume": submit.resume,
-        "work": work.command,
-    },
-    "Files of other programs, as in the lecture": {"windows": windows.command},
+_GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Maps": (demo, classify, run, predict, export, report),
+    "Data": (info, clip, pansharpen, simulate, scenes, fetch),
+    "Features and tuning": (features, search),
+    "Accuracy": (gap, compare, area),
+    "Clusters": (plan, submit, status, logs, cancel, resume, work),
+    "Files of other programs, as in the lecture": (windows,),
 }
-for panel, commands in _GROUPS.items():
-    for verb, run_verb in commands.items():
-        app.command(name=verb, rich_help_panel=panel)(stoppable(run_verb, verb))
+for panel, members in _GROUPS.items():
+    for verb in members:
+        name = verb.__name__
+        app.command(name=name, rich_help_panel=panel)(stoppable(verb, name))
 
 group = typer.Typer(help=libsvm.HELP, no_args_is_help=True, rich_markup_mode=None)
-for verb, run_verb in libsvm.VERBS.items():
-    group.command(name=verb)(stoppable(run_verb, f"libsvm {verb}"))
+for verb in libsvm.VERBS:
+    name = verb.__name__.rstrip("_")
+    group.command(name=name)(stoppable(verb, f"libsvm {name}"))
 app.add_typer(group, name="libsvm", rich_help_panel=panel)
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(given: bool) -> None:
+    if given:
         from importlib.metadata import version
 
         say(f"hypercover {version('hypercover')}")
@@ -217,7 +181,7 @@ def _options(
         help="Show the version and exit.",
         # Before a missing command is complained about.
         is_eager=True,
-        callback=_say_version,
+        callback=_print_version,
     ),
 ) -> None:
     """Define the options of ``hypercover`` itself."""
@@ -231,25 +195,17 @@ def main() -> None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(PlainFormatter())
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
-        _answer()
-
-
-def _answer() -> None:
-    """Run a verb and turn an error into a sentence and an exit code."""
-    try:
-        app(prog_name="hypercover")
-    except HypercoverError as error:
-        say(f"hypercover: {sentence(error)}", err=True)
-        sys.exit(2 if isinstance(error, CallError | OutputError) else 1)
-    except MemoryError:
-        say(
-            "hypercover: the memory of this machine does not suffice; select fewer bands, "
-            "cut the image, or use a larger machine.",
-            err=True,
-        )
-        sys.exit(1)
-
-
-def sentence(error: HypercoverError) -> str:
-    """Return an error's sentence without the number an ``OSError`` puts before it."""
-    return str(error.args[-1]) if error.args else type(error).__name__
+        try:
+            app(prog_name="hypercover")
+        except HypercoverError as error:
+            # An ``OSError`` puts a number before its sentence.
+            sentence = error.args[-1] if error.args else type(error).__name__
+            say(f"hypercover: {sentence}", err=True)
+            sys.exit(2 if isinstance(error, CallError | OutputError) else 1)
+        except MemoryError:
+            say(
+                "hypercover: the memory of this machine does not suffice; select fewer bands, "
+                "cut the image, or use a larger machine.",
+                err=True,
+            )
+            sys.exit(1)

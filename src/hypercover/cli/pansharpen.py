@@ -1,38 +1,29 @@
 """``hypercover pansharpen``: coarse bands made as fine as a grey image."""
 
+from functools import partial
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from hypercover.cli.opening import tell_fill
-from hypercover.cli.options import NODATA
-from hypercover.cli.terminal import say
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from hypercover.scene.pansharpen.fusion import Injection
-    from hypercover.scene.pansharpen.quality import Quality
+from hypercover.cli import options
+from hypercover.cli.terminal import bar, say
 
 
-def command(
-    pan: Annotated[Path, typer.Argument(help="The fine grey image, of one band.")],
-    bands: Annotated[Path, typer.Argument(help="The coarse image with the bands.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
-    ],
+def pansharpen(
+    pan: Annotated[Path, Argument(help="The fine grey image, of one band.")],
+    bands: Annotated[Path, Argument(help="The coarse image with the bands.")],
+    out: options.IMAGE_OUT,
     injection: Annotated[
-        str, typer.Option(help="additive, proportional, or none (interpolation alone).")
+        str, Option(help="additive, proportional, or none (interpolation alone).")
     ] = "additive",
-    nodata: NODATA = None,
+    nodata: options.NODATA = None,
     keep_pan: Annotated[
-        bool, typer.Option("--keep-pan", help="Put the grey image in front as a band.")
+        bool, Option("--keep-pan", help="Put the grey image in front as a band.")
     ] = False,
     quality: Annotated[
-        bool,
-        typer.Option("--quality", help="Also measure SAM, ERGAS and Q by Wald's protocol."),
+        bool, Option("--quality", help="Also measure SAM, ERGAS and Q by Wald's protocol.")
     ] = False,
 ) -> None:
     """Sharpen the bands of an image with a finer grey image of the same place.
@@ -43,59 +34,42 @@ def command(
 
     Example: hypercover pansharpen pan.tif bands.tif -o sharp.tif --quality
     """
-    from hypercover.cli.progress import bar
-    from hypercover.cli.tables import show
+    from hypercover.cli.tables import new_table, show
     from hypercover.scene.io.reading import open_scene
     from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
     from hypercover.scene.metadata import labelled_name
-    from hypercover.scene.pansharpen.fusion import pansharpen, pansharpen_plan
-    from hypercover.scene.pansharpen.quality import wald_quality
+    from hypercover.scene.pansharpen import fusion
+    from hypercover.scene.pansharpen.quality import Quality, wald_quality
     from hypercover.scene.tile_store import open_tile_store
 
-    kind = cast("Injection", injection)
     check_overwrite(out, pan, bands)
     driver_for(out)
     grey, colours = (open_scene(path, labels=False, nodata=nodata) for path in (pan, bands))
-    tell_fill(grey, colours)
-    found = None
-
-    def plan() -> dict[str, Any]:
-        return pansharpen_plan(grey, colours, injection=kind, keep_pan=keep_pan)
-
+    options.warn_of_fill(grey, colours)
+    measured: list[Quality] | None = None
+    settings: dict[str, Any] = {"injection": injection, "keep_pan": keep_pan}
+    plan = partial(fusion.pansharpen_plan, grey, colours, **settings)
     with open_tile_store(out, plan) as store:
         with bar("Statistics") as advance:
-            sharp = pansharpen(
-                grey,
-                colours,
-                injection=kind,
-                keep_pan=keep_pan,
-                store=store,
-                progress=advance,
+            sharp = fusion.pansharpen(
+                grey, colours, **settings, store=store, progress=advance
             )
         if quality:
             # Before anything is written: it may refuse a pair too small for it.
             with bar("Quality") as advance:
-                found = wald_quality(grey, colours, store=store, progress=advance)
+                measured = wald_quality(grey, colours, store=store, progress=advance)
         with bar("Pansharpening") as advance:
             written = write_scene(sharp, out, store=store, progress=advance)
     say(*(f"Note: {note}" for note in sharp.notes[len(colours.notes) :]))
     say(f"{labelled_name('Image', sharp.origin)}: {written}")
-    if found is not None:
-        show(_table(found))
-
-
-def _table(found: "list[Quality]") -> "Table":
-    """Tabulate what each way of sharpening is worth."""
-    from rich.table import Table
-
-    title = f"Wald's protocol on {found[0].pixels:,} pixels"
-    table = Table(title=title, title_justify="left", min_width=len(title))
-    table.add_column("method")
-    for column in ("SAM in °", "ERGAS in %", "Q"):
-        table.add_column(column, justify="right")
-    for row in found:
+    if measured is None:
+        return
+    title = f"Wald's protocol on {measured[0].pixels:,} pixels"
+    heads = ("SAM in °", "ERGAS in %", "Q")
+    table = new_table(title, left=["method"], right=heads, min_width=len(title))
+    for row in measured:
         q = "–" if isnan(row.q) else f"{row.q:.4f}"
         table.add_row(row.method, f"{row.sam:.3f}", f"{row.ergas:.3f}", q)
-    if isnan(found[0].q):
+    if isnan(measured[0].q):
         table.caption = "Q needs 32 × 32 pixels with data"
-    return table
+    show(table)

@@ -4,64 +4,45 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from hypercover.cli.opening import tell_fill
-from hypercover.cli.options import (
-    AXES,
-    DASK,
-    DEVICE,
-    EXECUTOR,
-    IMAGE,
-    MAJORITY,
-    NODATA,
-    OVERLAP,
-    SIEVE,
-    TILE_WORKERS,
-    VARIABLE,
-    WITHIN,
-    WITHIN_LAYER,
-    stated,
-)
-from hypercover.cli.terminal import say
+from hypercover.cli import options
+from hypercover.cli.terminal import bar, say
 
 
-def command(
-    model: Annotated[
-        Path, typer.Argument(help="Folder of a model: runs/NAME/models/MODEL.")
-    ],
-    image: IMAGE,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Class map to write (.tif).")],
+def predict(
+    model: Annotated[Path, Argument(help="Folder of a model: runs/NAME/models/MODEL.")],
+    image: options.IMAGE,
+    out: Annotated[Path, Option("--out", "-o", help="Class map to write (.tif).")],
     confidence: Annotated[
-        Path | None, typer.Option(help="Also write the confidence of each pixel (.tif).")
+        Path | None, Option(help="Also write the confidence of each pixel (.tif).")
     ] = None,
     probabilities: Annotated[
         Path | None,
-        typer.Option(help="Also write the probability of each class, a band each (.tif)."),
+        Option(help="Also write the probability of each class, a band each (.tif)."),
     ] = None,
     entropy: Annotated[
-        Path | None,
-        typer.Option(help="Also write the entropy: 0 certain, 1 any class (.tif)."),
+        Path | None, Option(help="Also write the entropy: 0 certain, 1 any class (.tif).")
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Memory each process may take, such as 500MB or 2GiB (default: its own "
             "and 1 GiB, or half of what is free)."
         ),
     ] = None,
-    majority: MAJORITY = 1,
-    sieve: SIEVE = 1,
-    within: WITHIN = None,
-    within_layer: WITHIN_LAYER = None,
-    workers: TILE_WORKERS = None,
-    executor: EXECUTOR = None,
-    dask: DASK = None,
-    overlap: OVERLAP = None,
-    device: DEVICE = "auto",
-    variable: VARIABLE = None,
-    axes: AXES = None,
-    nodata: NODATA = None,
+    majority: options.MAJORITY = 1,
+    sieve: options.SIEVE = 1,
+    within: options.WITHIN = None,
+    within_layer: options.WITHIN_LAYER = None,
+    workers: options.TILE_WORKERS = None,
+    executor: options.EXECUTOR = None,
+    dask: options.DASK = None,
+    overlap: options.OVERLAP = None,
+    device: options.DEVICE = "auto",
+    variable: options.VARIABLE = None,
+    axes: options.AXES = None,
+    nodata: options.NODATA = None,
 ) -> None:
     """Map a whole image with a trained model, in bounded memory.
 
@@ -73,32 +54,26 @@ def command(
 
     Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif --memory 2GiB
     """
-    from hypercover.cli.executors import tile_executor
-    from hypercover.cli.progress import bar
     from hypercover.gis.cleaning import Cleaning
     from hypercover.memory import parse_size
-    from hypercover.prediction.map_prediction import (
-        check_map_names,
-        nodata_from_card,
-        predict_image,
-    )
+    from hypercover.prediction import map_prediction
     from hypercover.prediction.tile_tasks import SceneSource
     from hypercover.scene.io.reading import product_file
     from hypercover.scene.io.writing import check_overwrite
 
-    allowed = None if memory is None else parse_size(memory)
+    limit = None if memory is None else parse_size(memory)
     shares = {"confidence": confidence, "probabilities": probabilities, "entropy": entropy}
     cleaning = Cleaning(majority, sieve)
-    check_map_names(out, *shares.values())
+    map_prediction.check_map_names(out, *shares.values())
     for path in (out, *shares.values()):
         if path is not None:
             check_overwrite(path, image, within)
-    done_by = tile_executor(executor, workers=workers, dask=dask)
+    tiles = options.tile_executor(executor, workers=workers, dask=dask)
     # Workers may run in another folder; what is refused is named as it was given.
     opened = str(product_file(image).absolute())
-    source = SceneSource(opened, variable, axes, nodata=stated(nodata))
+    source = SceneSource(opened, variable, axes, nodata=options.join_nodata(nodata))
     scene = source.open()
-    carried = None if nodata else nodata_from_card(model, scene)
+    carried = None if nodata else map_prediction.nodata_from_card(model, scene)
     if carried is not None:
         source = replace(source, nodata=carried)
         scene = source.open()
@@ -106,23 +81,21 @@ def command(
             f"Note: no data is {carried} too, as stated of the image that the model was "
             "trained on; --nodata states other values."
         )
-    tell_fill(scene)
+    options.warn_of_fill(scene)
     with bar("Predicting") as advance:
-        item = predict_image(
+        item = map_prediction.predict_image(
             model,
             scene,
             out,
-            confidence=confidence,
-            probabilities=probabilities,
-            entropy=entropy,
-            memory=allowed,
+            **shares,
+            memory=limit,
             device=device,
             cleaning=cleaning,
             within=within,
             within_layer=within_layer,
             overlap=overlap,
             source=source,
-            executor=done_by,
+            executor=tiles,
             progress=advance,
         )
     say(f"Map: {out}")

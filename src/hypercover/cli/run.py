@@ -1,42 +1,24 @@
-"""``hypercover run``: runs an experiment in a run folder."""
+"""``hypercover run``, ``gap`` and ``report``: an experiment in a run folder."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from hypercover.cli.options import (
-    DASK,
-    DATA,
-    DEVICE,
-    EXECUTOR,
-    EXPERIMENT,
-    PROCESSES,
-    RUN_FOLDER,
-    RUN_SEED,
-    SCENE,
-    SET,
-    WORKERS,
-    changes,
-    run_folder,
-)
-from hypercover.cli.terminal import say
+from hypercover.cli import options
+from hypercover.cli.terminal import event_lines, progress_bar, say, time_left
 
 if TYPE_CHECKING:
     from hypercover.experiment.config.schema import Experiment
     from hypercover.jobs.executor import Executor
     from hypercover.jobs.runner import Event
-
-
-_QUIET = 10.0
-"""Seconds without a line after which the progress of a task is printed."""
 
 
 def run_and_show(
@@ -47,44 +29,28 @@ def run_and_show(
     executor: Executor | None = None,
 ) -> None:
     """Run an experiment with progress on stderr and its table on stdout."""
-    from hypercover.cli.tables import (
-        accuracy_table,
-        calibration_lines,
-        choice_lines,
-        curve_table,
-        feature_lines,
-        gap_tables,
-        interval_lines,
-        map_lines,
-        note_lines,
-        show,
-        spread_lines,
-        unscored_lines,
-    )
+    from hypercover.cli.tables import print_results
     from hypercover.evaluation.run_metrics import RunMetrics
     from hypercover.experiment.results.outputs import list_maps
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.run import run_experiment
+    from hypercover.report import descriptions
 
-    with _watching(first=RunFolder(folder).report) as watch:
+    run = RunFolder(folder)
+    with _watching(first_report=run.report) as watch:
         results = run_experiment(
             experiment, folder, workers=workers, executor=executor, progress=watch
         )
     metrics = RunMetrics.model_validate(results)
-    show(accuracy_table(metrics), *curve_table(metrics))
-    say(*spread_lines(metrics), *interval_lines(metrics))
-    show(*gap_tables(metrics))
-    say(*calibration_lines(metrics))
-    say(*choice_lines(metrics), *unscored_lines(metrics))
-    say(*feature_lines(metrics), *note_lines(metrics))
+    print_results(metrics)
     if metrics.best and len(metrics.models) > 1:
         say(f"Best on validation pixels: {metrics.best}")
-    run = RunFolder(folder)
     if metrics.split.sha256:
         say(f"Split: {run.path / 'split.json'} (SHA-256 {metrics.split.sha256})")
-    say(*map_lines(metrics))
-    say(f"Report: {run.report}")
-    say(*(f"Map: {made}" for made in list_maps(run, experiment)))
+    if metrics.map is not None:
+        missing = descriptions.describe_missing_classes(metrics.map)
+        say(*filter(None, (descriptions.describe_map_training(metrics.map), missing)))
+    say(f"Report: {run.report}", *(f"Map: {path}" for path in list_maps(run, experiment)))
     say(f"To change something, edit {run.experiment} and call hypercover run.")
 
 
@@ -94,94 +60,67 @@ def prepare_and_show(experiment: Experiment, folder: Path) -> None:
 
     with _watching() as watch:
         trainings = prepare_experiment(experiment, folder, progress=watch)
-    several = ["torchrun", "--nproc-per-node", str(experiment.processes)]
-    for task in trainings:
-        say(
-            shlex.join(
-                [*several, "-m", "hypercover.experiment.tasks.rank", str(folder), task]
-            )
-        )
+    command = ["torchrun", "--nproc-per-node", str(experiment.processes)]
+    command += ["-m", "hypercover.experiment.tasks.rank", str(folder)]
+    say(*(shlex.join([*command, task]) for task in trainings))
 
 
 @contextmanager
-def _watching(first: Path | None = None) -> Iterator[Callable[[Event], None]]:
-    """Show progress; print the path of the report ``first`` once it shows the quick models."""
-    from hypercover.cli.tables import new_console
-
+def _watching(first_report: Path | None = None) -> Iterator[Callable[[Event], None]]:
+    """Show progress; print the path of the first report once it shows the quick models."""
     if not sys.stderr.isatty():
-        yield _lines(first)
+        yield _lines(first_report)
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TextColumn
 
-    columns = (
-        TextColumn("{task.description:<48.48}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=new_console(stderr=True), transient=True) as progress:
+    left = TextColumn("{task.fields[left]}")
+    with progress_bar("{task.description:<48.48}", left) as progress:
         row = progress.add_task("starting", total=1.0, left="")
 
         def watch(event: Event) -> None:
-            doing = f"{event.task} {event.message}".strip()
-            progress.update(row, description=doing, completed=event.done, left=_left(event))
-            if first is not None and _is_first(event):
-                progress.console.print(_first_report(first), soft_wrap=True, markup=False)
+            text = f"{event.task} {event.message}".strip()
+            progress.update(
+                row, description=text, completed=event.done, left=time_left(event)
+            )
+            for line in _first_report(event, first_report):
+                progress.console.print(line, soft_wrap=True, markup=False)
 
         yield watch
 
 
-def _is_first(event: Event) -> bool:
-    from hypercover.experiment.tasks.experiment_plan import FIRST_REPORT
-
-    return (event.task, event.what) == (FIRST_REPORT, "done")
-
-
-def _first_report(report: Path) -> str:
-    return f"First map and report, of the quick models: {report}"
-
-
-def _left(event: Event) -> str:
-    from hypercover.cli.progress import duration
-
-    return "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
-
-
-def _lines(first: Path | None) -> Callable[[Event], None]:
-    """Return a callback that prints a line for each task that ends, and now and then."""
-    said = time.monotonic()
+def _lines(first_report: Path | None) -> Callable[[Event], None]:
+    """Return a callback that prints plain lines of progress."""
+    print_line = event_lines(lambda event: event.what)
 
     def watch(event: Event) -> None:
-        nonlocal said
-        ends = event.what in ("done", "failed", "skipped")
-        if not ends and (event.what != "progress" or time.monotonic() - said < _QUIET):
-            return
-        said = time.monotonic()
-        what = event.what if ends else event.message
-        line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
-        say(f"[{100 * event.done:3.0f} %] {line}", err=True)
-        if first is not None and _is_first(event):
-            say(_first_report(first), err=True)
+        print_line(event)
+        say(*_first_report(event, first_report), err=True)
 
     return watch
 
 
-def command(
-    experiment: EXPERIMENT,
-    out: RUN_FOLDER = None,
-    set_: SET = None,
-    data: DATA = None,
-    scene: SCENE = None,
-    seed: RUN_SEED = None,
-    workers: WORKERS = None,
-    executor: EXECUTOR = None,
-    dask: DASK = None,
-    device: DEVICE = "",
-    processes: PROCESSES = None,
+def _first_report(event: Event, report: Path | None) -> list[str]:
+    """Name the report of the quick models as soon as it is written."""
+    from hypercover.experiment.tasks.experiment_plan import FIRST_REPORT
+
+    if report is None or (event.task, event.what) != (FIRST_REPORT, "done"):
+        return []
+    return [f"First map and report, of the quick models: {report}"]
+
+
+def run(
+    *,
+    experiment: options.EXPERIMENT,
+    out: options.RUN_FOLDER = None,
+    experiment_options: options.ExperimentOptions,
+    workers: options.WORKERS = None,
+    executor: options.EXECUTOR = None,
+    dask: options.DASK = None,
+    device: options.DEVICE = "",
+    processes: options.PROCESSES = None,
     prepare: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--prepare",
             help="Check and split only, and print the trainings for batch jobs.",
         ),
@@ -196,20 +135,56 @@ def command(
 
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
-    from hypercover.cli.executors import choose_executor
-    from hypercover.cli.opening import experiment_called
-
-    chosen = choose_executor(executor, workers=workers, dask=dask)
-    overrides = changes(set_, seed=seed, device=device, processes=processes)
-    plan = experiment_called(experiment, out, overrides, data=data, choice=scene)
-    folder = run_folder(out, plan.name)
+    chosen = options.choose_executor(executor, workers=workers, dask=dask)
+    loaded, folder = experiment_options.load(
+        experiment, out, device=device, processes=processes
+    )
     if prepare:
-        prepare_and_show(plan, folder)
-        return
-    run_and_show(plan, folder, workers, executor=chosen)
+        prepare_and_show(loaded, folder)
+    else:
+        run_and_show(loaded, folder, workers, executor=chosen)
 
 
-def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+def gap(
+    *,
+    experiment: options.EXPERIMENT,
+    out: options.RUN_FOLDER = None,
+    experiment_options: options.ExperimentOptions,
+    repeats: Annotated[
+        int | None, Option(min=1, help="Seeds instead of the file's repeats.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        Option(min=1, help="Side of a block in pixels (default: the file's, or 15)."),
+    ] = None,
+    train: Annotated[
+        float | None, Option(help="Share that trains (default: the file's, or 0.25).")
+    ] = None,
+    workers: options.WORKERS = None,
+    executor: options.EXECUTOR = None,
+    dask: options.DASK = None,
+    device: options.DEVICE = "",
+    processes: options.PROCESSES = None,
+) -> None:
+    """Run the models of an experiment under random, centre-free and overlap-free splits.
+
+    One run with one table, gap.csv and figures/gap.png: how far each model falls
+    once its test windows hold no training pixel, and once they share none. Stopped
+    or killed, the same command goes on where it was.
+
+    Example: hypercover gap fields.yaml -o runs/fields-gap --repeats 5
+    """
+    from hypercover.experiment.results.leak_gap import leak_gap_experiment
+
+    chosen = options.choose_executor(executor, workers=workers, dask=dask)
+    adapt = partial(leak_gap_experiment, size=size, train=train, repeats=repeats)
+    loaded, folder = experiment_options.load(
+        experiment, out, device=device, processes=processes, adapt=adapt
+    )
+    run_and_show(loaded, folder, workers, executor=chosen)
+
+
+def report(run: Annotated[Path, Argument(help="Folder of a run.")]) -> None:
     """Write the report of a finished run again, as one offline HTML file.
 
     Example: hypercover report runs/demo

@@ -1,4 +1,4 @@
-"""``hypercover scenes``: the benchmark scenes hypercover knows."""
+"""``hypercover scenes`` and ``fetch``: the benchmark scenes in the catalogue."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from hypercover.cli.terminal import say
+from hypercover.cli.terminal import bar, say
 from hypercover.errors import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from hypercover.scene.datasets.catalog import KnownFile, KnownScene
 
@@ -23,13 +22,10 @@ _UNKNOWN = "unknown"
 
 def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
     """List known scenes, one a row."""
-    from rich.table import Table
+    from hypercover.cli.tables import new_table, table_cell
 
-    from hypercover.cli.tables import table_cell
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("name", "scene", "pixels", "bands", "classes", "can be fetched"):
-        table.add_column(column)
+    heads = ("name", "scene", "pixels", "bands", "classes", "can be fetched")
+    table = new_table(left=heads, box=None, padding=(0, 2, 0, 0))
     for scene in scenes:
         table.add_row(
             table_cell(scene.key),
@@ -44,28 +40,23 @@ def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
 
 
 def scene_lines(scene: KnownScene) -> list[RenderableType]:
-    """Say everything known of a scene."""
-    from rich.table import Table
+    """Describe a known scene."""
+    from hypercover.cli.tables import facts_table, table_cell
 
-    from hypercover.cli.tables import table_cell
-
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
-    table.add_column()
-    # An address that is cut short leads nowhere.
-    table.add_column(overflow="fold")
-    table.add_row("sensor", table_cell(scene.sensor))
-    table.add_row("image", f"{_size(scene)} pixels × {counted(scene.bands, 'band')}")
-    table.add_row("wavelengths", table_cell(scene.wavelengths))
-    table.add_row("bad bands", table_cell(scene.bad_bands))
-    for file in scene.files:
-        _add_file(table, file)
-    for defect in scene.defects:
-        table.add_row("defect", table_cell(defect))
-    table.add_row("licence", table_cell(scene.licence))
-    table.add_row("cite", table_cell(scene.citation))
+    facts: list[tuple[str, object]] = [
+        ("sensor", scene.sensor),
+        ("image", f"{_size(scene)} pixels × {counted(scene.bands, 'band')}"),
+        ("wavelengths", scene.wavelengths),
+        ("bad bands", scene.bad_bands),
+        *(fact for file in scene.files for fact in _file_facts(file)),
+        *(("defect", defect) for defect in scene.defects),
+        ("licence", scene.licence),
+        ("cite", scene.citation),
+    ]
     return [
         f"[bold]{table_cell(scene.title)}[/] ({table_cell(scene.key)})",
-        table,
+        # An address that is cut short leads nowhere.
+        facts_table(facts, indent=2, overflow="fold"),
         *_classes(scene),
     ]
 
@@ -76,48 +67,38 @@ def _size(scene: KnownScene) -> str:
     return f"{scene.rows} × {scene.cols}"
 
 
-def _add_file(table: Table, file: KnownFile) -> None:
-    """Say where a file is and what it is known by."""
-    from hypercover.cli.tables import table_cell
-
-    table.add_row("file", table_cell(f"{file.name} ({file.role})"))
-    for address in dict.fromkeys((file.address, *file.downloads)):
-        table.add_row("", table_cell(address))
-    for kind, value in (("SHA-256", file.sha256), ("git blob", file.git_blob)):
-        if value is not None:
-            table.add_row("", f"{kind} {value}")
-    if file.sha256 is None and file.git_blob is None:
-        table.add_row("", "checksum unknown: known by what it holds")
+def _file_facts(file: KnownFile) -> list[tuple[str, str]]:
+    """Say where a file is and what it is recognised by."""
+    addresses = dict.fromkeys((file.address, *file.downloads))
+    sums = {"SHA-256": file.sha256, "git blob": file.git_blob}
+    lines = [f"{kind} {value}" for kind, value in sums.items() if value is not None]
+    lines = lines or ["checksum unknown: known by what it holds"]
+    more = [("", line) for line in (*addresses, *lines)]
+    return [("file", f"{file.name} ({file.role})"), *more]
 
 
 def _classes(scene: KnownScene) -> list[RenderableType]:
     """Tabulate the classes of a scene with their published counts."""
-    from rich.table import Table
+    from hypercover.cli.tables import new_table, table_cell
 
-    from hypercover.cli.tables import table_cell
-
-    land = scene.land
-    if not land:
+    classes = scene.land
+    if not classes:
         return ["Its classes are unknown here."]
-    known = sum(one.pixels or 0 for one in land)
-    total = f", {counted(known, 'labelled pixel')}" if known else ""
-    table = Table(title=f"{len(land)} classes{total}", title_justify="left")
-    table.add_column("code", justify="right")
-    table.add_column("colour")
-    table.add_column("class")
-    table.add_column("pixels", justify="right")
-    for one in land:
-        pixels = _UNKNOWN if one.pixels is None else f"{one.pixels:,}"
-        table.add_row(
-            str(one.code), f"[{one.color}]■[/] {one.color}", table_cell(one.name), pixels
-        )
+    labelled = sum(row.pixels or 0 for row in classes)
+    total = f", {counted(labelled, 'labelled pixel')}" if labelled else ""
+    heads = ("code", "colour", "class")
+    table = new_table(f"{len(classes)} classes{total}", left=heads, right=["pixels"])
+    table.columns[0].justify = "right"
+    for row in classes:
+        pixels = _UNKNOWN if row.pixels is None else f"{row.pixels:,}"
+        patch = f"[{row.color}]■[/] {row.color}"
+        table.add_row(str(row.code), patch, table_cell(row.name), pixels)
     return ["", table]
 
 
-def command(
+def scenes(
     name: Annotated[
-        str | None,
-        typer.Argument(help="A scene to say everything of; else all are listed."),
+        str | None, Argument(help="A scene to say everything of; else all are listed.")
     ] = None,
 ) -> None:
     """List the known benchmark scenes, or say everything known of one.
@@ -134,16 +115,13 @@ def command(
 
 
 def fetch(
-    name: Annotated[
-        str, typer.Argument(help="A known scene: hypercover scenes lists them.")
-    ],
+    name: Annotated[str, Argument(help="A known scene: hypercover scenes lists them.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for the files (default: data/NAME)."),
+        Option("--out", "-o", help="Folder for the files (default: data/NAME)."),
     ] = None,
     data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder to look through first; may be given again."),
+        list[Path] | None, Option(help="Folder to look through first; may be given again.")
     ] = None,
 ) -> None:
     """Bring the files of a known scene onto the disk, and check what they are.
@@ -153,13 +131,12 @@ def fetch(
 
     Example: hypercover fetch indian-pines -o data
     """
-    from hypercover.cli.progress import bar
     from hypercover.experiment.config.presets import default_folders
     from hypercover.scene.datasets.catalog import known_scene
     from hypercover.scene.datasets.fetch import fetch_scene
 
     scene = known_scene(name)
     folder = out or Path("data") / scene.key
-    for got in fetch_scene(scene, folder, look_in=data or default_folders(), watch=bar):
-        say(f"{got.file.name}: {got.path} ({got.how})")
+    for fetched in fetch_scene(scene, folder, look_in=data or default_folders(), watch=bar):
+        say(f"{fetched.file.name}: {fetched.path} ({fetched.how})")
     say(f"Cite: {scene.citation}")

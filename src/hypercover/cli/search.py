@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from hypercover.cli.options import (
-    DASK,
-    DATA,
-    EXECUTOR,
-    EXPERIMENT,
-    RUN_FOLDER,
-    RUN_SEED,
-    SCENE,
-    SET,
-    changes,
-    run_folder,
-)
-from hypercover.cli.terminal import say
+from hypercover.cli import options
+from hypercover.cli.terminal import event_lines, new_console, say, time_left
 from hypercover.errors import CallError
 
 if TYPE_CHECKING:
@@ -39,9 +27,6 @@ if TYPE_CHECKING:
     from hypercover.jobs.executor import Executor
     from hypercover.jobs.runner import Event
 
-
-_QUIET = 10.0
-"""Seconds without a line after which the progress of a task is printed."""
 
 _CELL, _MARGIN = 18, 40
 """Characters of a cell, and of everything before the cells."""
@@ -59,59 +44,58 @@ def search_and_show(
 
     ``called`` holds the arguments of a run of the same experiment in the same folder.
     """
-    from hypercover.experiment.results.run_folder import SearchFolder
+    from hypercover.cli.tables import show
+    from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
     from hypercover.experiment.search.search import run_search
-    from hypercover.figures.formatting import (
-        describe_accuracy_drop,
-        describe_best_cell,
-        describe_speed,
-        suggest_wider_grid,
-    )
+    from hypercover.experiment.search.search_tasks import searched_grids
+    from hypercover.figures import formatting
     from hypercover.scene.metadata import origin_label
 
-    with _watching(experiment, SearchFolder(folder)) as watch:
-        found = run_search(
+    place = SearchFolder(folder)
+    with _watching(experiment, place) as watch:
+        results = run_search(
             experiment, folder, workers=workers, executor=executor, progress=watch
         )
-    tables = found["tables"]
+    tables = results["tables"]
     for table in tables:
-        say(_title(table, origin_label(found["scene"])))
-        _show(grid_table(table), len(table["C"]))
-        say(f"Best: {describe_best_cell(table)}; {describe_speed(table)}.")
-        say(*suggest_wider_grid(table), *(f"Note: {note}" for note in table["notes"]))
-    say(*describe_accuracy_drop(tables))
-    say(*_advice(experiment, tables, called))
-    _say_products(experiment, SearchFolder(folder))
+        say(_title(table, origin_label(results["scene"])))
+        show(grid_table(table), width=_MARGIN + _CELL * len(table["C"]))
+        best, speed = formatting.describe_best_cell(table), formatting.describe_speed(table)
+        say(f"Best: {best}; {speed}.", *formatting.suggest_wider_grid(table))
+        say(*(f"Note: {note}" for note in table["notes"]))
+    say(*formatting.describe_accuracy_drop(tables))
+    say(*_advice(experiment, tables, called), f"Table: {place.csv}")
+    grids = searched_grids(experiment)
+    say(*(f"Picture: {place.figure(model, by)}" for model, by in grids))
+    if RunFolder(folder).metrics.exists():
+        say(f"Report: {RunFolder(folder).report}")
 
 
 def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int]) -> None:
     """Measure how a search scales, and show it as in the lecture: best cell, all cells."""
+    from hypercover.cli.tables import show
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.search.search import measure_scaling, scaling_csv
     from hypercover.figures.accuracy_curves import draw_scaling
     from hypercover.figures.canvas import save_figure
     from hypercover.files import write_text
 
-    rows = measure_scaling(
-        experiment,
-        folder,
-        workers,
-        progress=lambda line: say(f"Measuring {line}", err=True),
-    )
+    def print_line(line: str) -> None:
+        say(f"Measuring {line}", err=True)
+
+    rows = measure_scaling(experiment, folder, workers, progress=print_line)
     for model in dict.fromkeys(row.model for row in rows):
         own = [row for row in rows if row.model == model]
         say(f"{model}: minutes by workers (speed-up, efficiency), {own[0].folds} folds")
         counts = sorted({row.workers for row in own})
-        _show(_scaling_table(own, counts), len(counts) + 2)
+        show(_scaling_table(own, counts), width=_MARGIN + _CELL * (len(counts) + 2))
         if not all(row.gains for row in own):
             say(
                 "Too small to gain: if the speed-up is about 1 or less, starting and waiting "
                 "take longer than the cells; a larger grid or more samples would gain."
             )
-    table, figure = (
-        folder / "search-scaling.csv",
-        RunFolder(folder).figure("search-scaling"),
-    )
+    table = folder / "search-scaling.csv"
+    figure = RunFolder(folder).figure("search-scaling")
     write_text(table, scaling_csv(rows))
     save_figure(draw_scaling([asdict(row) for row in rows], title=experiment.name), figure)
     say(f"Table: {table}", f"Picture: {figure}")
@@ -119,23 +103,19 @@ def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int])
 
 def _scaling_table(rows: Sequence[ScalingRow], counts: Sequence[int]) -> Table:
     """Tabulate the measurements of one model: (1) the best cell and (2) all cells."""
-    from rich.table import Table
+    from hypercover.cli.tables import new_table
 
-    drawn = Table()
-    drawn.add_column("")
-    for count in counts:
-        drawn.add_column("serial" if count == 1 else f"{count} workers", no_wrap=True)
-    for number, cells in enumerate(("best", "all"), start=1):
-        own = [row for row in rows if row.cells == cells]
-        first = own[0]
-        title = (
-            f"best cell: {100 * first.accuracy:.2f} %, C = {first.C:g}, "
-            f"gamma = {first.gamma:.4g}"
-            if cells == "best"
-            else "all cells"
-        )
-        drawn.add_row(f"({number}) {title}", *map(_scaling_text, own))
-    return drawn
+    heads = ["serial" if count == 1 else f"{count} workers" for count in counts]
+    table = new_table(left=["", *heads])
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    best = [row for row in rows if row.cells == "best"]
+    cell = f"C = {best[0].C:g}, gamma = {best[0].gamma:.4g}"
+    title = f"(1) best cell: {100 * best[0].accuracy:.2f} %, {cell}"
+    table.add_row(title, *map(_scaling_text, best))
+    every = [row for row in rows if row.cells == "all"]
+    table.add_row("(2) all cells", *map(_scaling_text, every))
+    return table
 
 
 def _scaling_text(row: ScalingRow) -> str:
@@ -157,22 +137,10 @@ def _advice(
 
     kind = preferred_folds(experiment.split.kind, experiment.search.by)
     chosen = [table for table in tables if table["kind"] == kind and table["best"]]
-    words = [shlex.join(called), *(best_cell_options(table) for table in chosen)]
     if not chosen:
         return []
+    words = [shlex.join(called), *map(best_cell_options, chosen)]
     return [f"To use the best by {kind}: hypercover run {' '.join(words)}"]
-
-
-def _say_products(experiment: Experiment, place: SearchFolder) -> None:
-    from hypercover.experiment.results.run_folder import RunFolder
-    from hypercover.experiment.search.search_tasks import searched_grids
-
-    say(f"Table: {place.csv}")
-    say(
-        *(f"Picture: {place.figure(model, by)}" for model, by in searched_grids(experiment))
-    )
-    if RunFolder(place.path).metrics.exists():
-        say(f"Report: {RunFolder(place.path).report}")
 
 
 def _title(table: Mapping[str, Any], note: str = "") -> str:
@@ -183,55 +151,47 @@ def _title(table: Mapping[str, Any], note: str = "") -> str:
     return f"{text} ({note})" if note else text
 
 
-def grid_table(table: Mapping[str, Any]) -> Table:
+def grid_table(grid: Mapping[str, Any]) -> Table:
     """Tabulate a grid as in the lecture: a row per gamma, a column per C, the best marked."""
-    from rich.table import Table
-
+    from hypercover.cli.tables import new_table
     from hypercover.figures.formatting import format_gamma
 
-    drawn = Table()
-    drawn.add_column("gamma \\ C", no_wrap=True)
-    for cost in table["C"]:
-        drawn.add_column(f"{cost:g}", justify="right", no_wrap=True)
-    scales = table["scale"] or [None] * len(table["gamma"])
-    for row, (gamma, scale) in enumerate(zip(table["gamma"], scales, strict=True)):
-        cells = [_cell(table, row, column) for column in range(len(table["C"]))]
-        drawn.add_row(format_gamma(gamma, scale), *cells)
-    return drawn
+    table = new_table(left=["gamma \\ C"], right=[f"{cost:g}" for cost in grid["C"]])
+    for column in table.columns:
+        column.no_wrap = True
+    scales = grid["scale"] or [None] * len(grid["gamma"])
+    for row, (gamma, scale) in enumerate(zip(grid["gamma"], scales, strict=True)):
+        cells = [_cell(grid, row, column) for column in range(len(grid["C"]))]
+        table.add_row(format_gamma(gamma, scale), *cells)
+    return table
 
 
-def _cell(table: Mapping[str, Any], row: int, column: int) -> Text:
+def _cell(grid: Mapping[str, Any], row: int, column: int) -> Text:
     """Write a cell, with a star for the best."""
     from rich.text import Text
 
     from hypercover.figures.formatting import format_cell
 
-    words = format_cell(table["accuracy"][row][column], table["minutes"][row][column])
-    best = table["best"]
+    text = format_cell(grid["accuracy"][row][column], grid["minutes"][row][column])
+    best = grid["best"]
     if best and (best["row"], best["column"]) == (row, column):
-        return Text(f"{words} *", style="bold")
-    return Text(words)
-
-
-def _show(table: RenderableType, columns: int) -> None:
-    """Print a table to stdout, in full width unless to a terminal."""
-    from hypercover.cli.tables import new_console
-
-    console = new_console()
-    if not console.is_terminal:
-        console = new_console(width=_MARGIN + _CELL * columns)
-    console.print(table)
+        return Text(f"{text} *", style="bold")
+    return Text(text)
 
 
 @contextmanager
 def _watching(
     experiment: Experiment, place: SearchFolder
 ) -> Iterator[Callable[[Event], None]]:
-    from hypercover.cli.tables import new_console
-
     watcher = _Watcher(experiment, place)
     if not sys.stderr.isatty():
-        yield watcher.say
+        print_line = event_lines(watcher.outcome)
+
+        def watch_lines(event: Event) -> None:
+            watcher.note(event)
+            print_line(event)
+
+        yield watch_lines
         return
     from rich.live import Live
 
@@ -250,17 +210,15 @@ class _Watcher:
         self._experiment, self._home = experiment, place.home.resolve()
         self._done: set[str] = set()
         self._tables: list[dict[str, Any]] = []
-        self._printed = time.monotonic()
 
-    def _note(self, event: Event) -> bool:
-        """Note a finished task; return whether there is one."""
+    def note(self, event: Event) -> None:
+        """Read the tables again after a finished task."""
         from hypercover.experiment.search.search_tasks import tables_of
 
-        if event.what not in ("done", "kept"):
-            return False
-        self._done.add(event.task)
-        self._tables = tables_of(self._experiment, self._home, self._done.__contains__)
-        return True
+        if event.what in ("done", "kept"):
+            self._done.add(event.task)
+            finished = self._done.__contains__
+            self._tables = tables_of(self._experiment, self._home, finished)
 
     def screen(self, event: Event) -> RenderableType:
         """Return the current task and the tables so far, that of the task first.
@@ -270,60 +228,38 @@ class _Watcher:
         from rich.console import Group
         from rich.text import Text
 
-        self._note(event)
-        doing = f"{100 * event.done:3.0f} %  {event.task} {event.message}  {_left(event)}"
+        self.note(event)
+        line = (
+            f"{100 * event.done:3.0f} %  {event.task} {event.message}  {time_left(event)}"
+        )
         tables = sorted(self._tables, key=lambda table: event.task not in table["tasks"])
         shown = [(Text(_title(table)), grid_table(table)) for table in tables]
-        return Group(Text(doing.strip()), *(part for pair in shown for part in pair))
+        return Group(Text(line.strip()), *(part for pair in shown for part in pair))
 
-    def say(self, event: Event) -> None:
-        """Print a line for each finished row, and now and then the progress of the next."""
-        new = self._note(event)
-        ends = event.what in ("done", "failed", "skipped")
-        quiet = time.monotonic() - self._printed < _QUIET
-        if not ends and (new or event.what != "progress" or quiet):
-            return
-        self._printed = time.monotonic()
-        what = event.message if event.what == "progress" else self._outcome(event)
-        line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
-        say(f"[{100 * event.done:3.0f} %] {line}", err=True)
-
-    def _outcome(self, event: Event) -> str:
+    def outcome(self, event: Event) -> str:
         """Return the accuracies of a finished row; for other tasks the kind of event."""
         for table in self._tables:
-            for row, shares in enumerate(table["accuracy"]):
-                if event.what == "done" and table["tasks"][row] == event.task:
-                    pairs = zip(table["C"], shares, strict=True)
-                    return ", ".join(
-                        f"C {cost:g} {100 * share:.2f} %" for cost, share in pairs
-                    )
+            if event.what == "done" and event.task in table["tasks"]:
+                shares = table["accuracy"][table["tasks"].index(event.task)]
+                pairs = zip(table["C"], shares, strict=True)
+                return ", ".join(f"C {cost:g} {100 * share:.2f} %" for cost, share in pairs)
         return event.what
 
 
-def _left(event: Event) -> str:
-    from hypercover.cli.progress import duration
-
-    return "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
-
-
-def command(
-    experiment: EXPERIMENT,
-    out: RUN_FOLDER = None,
-    set_: SET = None,
-    data: DATA = None,
-    scene: SCENE = None,
-    seed: RUN_SEED = None,
+def search(
+    *,
+    experiment: options.EXPERIMENT,
+    out: options.RUN_FOLDER = None,
+    experiment_options: options.ExperimentOptions,
     workers: Annotated[
         int,
-        typer.Option(
-            min=1, help="Processes that share the rows; a single one uses all cores."
-        ),
+        Option(min=1, help="Processes that share the rows; a single one uses all cores."),
     ] = 1,
-    executor: EXECUTOR = None,
-    dask: DASK = None,
+    executor: options.EXECUTOR = None,
+    dask: options.DASK = None,
     scaling: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="Instead, measure speed-up and efficiency with these numbers of workers: 1,2,4."
         ),
     ] = None,
@@ -334,21 +270,17 @@ def command(
 
     Example: hypercover search fixed.yaml -o runs/fixed --set search.folds=5
     """
-    from hypercover.cli.executors import choose_executor
-    from hypercover.cli.opening import experiment_called
-
-    chosen = choose_executor(executor, workers=workers, dask=dask)
-    overrides = changes(set_, seed=seed)
-    plan = experiment_called(experiment, out, overrides, data=data, choice=scene)
+    chosen = options.choose_executor(executor, workers=workers, dask=dask)
+    loaded, folder = experiment_options.load(experiment, out)
     if scaling is not None:
-        scale_and_show(plan, run_folder(out, plan.name), _counts(scaling))
+        scale_and_show(loaded, folder, _counts(scaling))
         return
-    place = [] if out is None else ["-o", str(out)]
-    place += [word for folder in data or () for word in ("--data", str(folder))]
-    place += [] if scene is None else ["--scene", scene]
-    called = [experiment, *place, *(word for each in overrides for word in ("--set", each))]
-    place_of = run_folder(out, plan.name)
-    search_and_show(plan, place_of, workers, executor=chosen, called=called)
+    data, scene = experiment_options.data or (), experiment_options.scene
+    called = [experiment, *([] if out is None else ["-o", str(out)])]
+    called += [word for path in data for word in ("--data", str(path))]
+    called += [] if scene is None else ["--scene", scene]
+    called += [word for text in experiment_options.overrides() for word in ("--set", text)]
+    search_and_show(loaded, folder, workers, executor=chosen, called=called)
 
 
 def _counts(text: str) -> list[int]:

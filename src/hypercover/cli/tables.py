@@ -1,56 +1,20 @@
-"""Tables and lines on stdout: the accuracies of a run."""
+"""Tables on stdout, and the accuracies of a run."""
 
-import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import RenderableType
 from rich.markup import escape
-from rich.segment import Segment
 from rich.table import Table
 
-from hypercover.cli.terminal import plain, steered, unguarded
-from hypercover.evaluation.run_metrics import (
-    CalibrationMetrics,
-    Intervals,
-    RunMetrics,
-    SplitResults,
-)
-from hypercover.figures.formatting import (
-    describe_choice,
-    describe_seed_choices,
-    describe_too_few,
-    suggest_wider_grid,
-)
-from hypercover.report.descriptions import (
-    describe_map_training,
-    describe_missing_classes,
-    describe_spread,
-    main_split_name,
-)
+from hypercover.cli.terminal import new_console, plain, say
+from hypercover.evaluation.run_metrics import ModelMetrics, RunMetrics, SplitResults
+from hypercover.figures import formatting
+from hypercover.report import descriptions
 from hypercover.scene.metadata import origin_label
 
 _PLAIN_WIDTH, _LONGEST_CELL = 110, 300
-"""Columns when stdout is no terminal; signs shown in a cell."""
-
-
-class _PlainConsole(Console):
-    """A console whose own colours and movements are the only ones that reach the terminal."""
-
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            if segment.control:
-                yield segment
-            else:
-                yield Segment(steered(segment.text), segment.style)
-
-
-def new_console(*, stderr: bool = False, **options: Any) -> Console:
-    """Return a console for stdout or stderr; text in it cannot steer the terminal."""
-    stream = sys.stderr if stderr else sys.stdout
-    return _PlainConsole(file=unguarded(stream), highlight=False, **options)
+"""Columns when stdout is no terminal; characters shown in a cell."""
 
 
 def table_cell(text: object) -> str:
@@ -58,54 +22,77 @@ def table_cell(text: object) -> str:
     return escape(plain(text, _LONGEST_CELL))
 
 
-def show(*parts: RenderableType) -> None:
-    """Print tables and lines to stdout, wide enough when nobody watches."""
+def new_table(
+    title: str | None = None,
+    *,
+    left: Sequence[str] = (),
+    right: Sequence[str] = (),
+    **options: Any,
+) -> Table:
+    """Return a table with columns of text, and columns of numbers after them."""
+    shown = None if title is None else table_cell(title)
+    table = Table(title=shown, title_justify="left", **options)
+    for heading in left:
+        table.add_column(heading)
+    for heading in right:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def facts_table(
+    facts: Iterable[tuple[str, object]],
+    *,
+    indent: int = 0,
+    overflow: Literal["ellipsis", "fold"] = "ellipsis",
+) -> Table:
+    """Tabulate facts by their names, without lines."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, indent))
+    table.add_column()
+    table.add_column(overflow=overflow)
+    for name, fact in facts:
+        table.add_row(table_cell(name), table_cell(fact))
+    return table
+
+
+def show(*parts: RenderableType, width: int = _PLAIN_WIDTH) -> None:
+    """Print tables and lines to stdout; ``width`` holds where it is no terminal."""
     console = new_console()
     if not console.is_terminal:
-        console = new_console(width=_PLAIN_WIDTH)
+        console = new_console(width=width)
     for part in parts:
         console.print(part)
+
+
+def print_results(metrics: RunMetrics) -> None:
+    """Print the tables of a run, and what must be known to read them."""
+    show(accuracy_table(metrics), *_curve_tables(metrics))
+    say(*spread_lines(metrics), *interval_lines(metrics))
+    show(*_gap_tables(metrics))
+    say(*_calibration_lines(metrics), *_choice_lines(metrics), *_unscored_lines(metrics))
+    scene = metrics.scene
+    notes = (*metrics.notes, *scene.notes, *scene.losses, *metrics.split.notes)
+    say(*_feature_lines(metrics), *(f"Note: {note}" for note in notes))
 
 
 def _percent(value: float | None, spread: float | None = None) -> str:
     if value is None:
         return "–"
-    text = f"{100 * value:.1f}"
-    return text if spread is None else f"{text} ± {100 * spread:.1f}"
-
-
-def _interval(intervals: Intervals | None) -> str:
-    """Write the interval of the overall accuracy, or why there is none."""
-    if intervals is None or intervals.overall_accuracy is None:
-        return "too few" if intervals is not None and intervals.too_few else "–"
-    low, high = intervals.overall_accuracy
-    return f"\\[{_percent(low)}, {_percent(high)}]"
+    return f"{100 * value:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def accuracy_table(metrics: RunMetrics) -> Table:
     """Tabulate every model under every split, next to its leak audit."""
-    table = Table(title=_title(f"{metrics.name}: accuracy in %", metrics))
-    table.title_justify = "left"
-    for column in ("split", "model"):
-        table.add_column(column)
-    for column in (
-        "overall",
-        "95 % interval\nof overall",
-        "average",
-        "kappa",
-        "train\npx",
-        "test\npx",
-        "test px with\ntraining px\nin window",
-        "seconds",
-    ):
-        table.add_column(column, justify="right")
+    numbers = ("overall", "95 % interval\nof overall", "average", "kappa", "train\npx", "test\npx",
+               "test px with\ntraining px\nin window", "seconds")  # fmt: skip
+    title = _title(f"{metrics.name}: accuracy in %", metrics)
+    table = new_table(title, left=("split", "model"), right=numbers)
     for label, part in _parts(metrics).items():
         for name, model in part.models.items():
             table.add_row(
                 table_cell(label),
                 table_cell(name),
                 _percent(model.overall_accuracy, model.spread_of("overall_accuracy")),
-                _interval(model.interval),
+                _interval(model),
                 _percent(model.average_accuracy, model.spread_of("average_accuracy")),
                 "–" if model.kappa is None else f"{model.kappa:.3f}",
                 str(part.split.train.count),
@@ -116,16 +103,23 @@ def accuracy_table(metrics: RunMetrics) -> Table:
     return table
 
 
-def curve_table(metrics: RunMetrics) -> list[Table]:
+def _interval(model: ModelMetrics) -> str:
+    """Write the interval of the overall accuracy, or why there is none."""
+    intervals = model.interval
+    if intervals is None or intervals.overall_accuracy is None:
+        return "too few" if intervals is not None and intervals.too_few else "–"
+    return formatting.format_interval(intervals.overall_accuracy)
+
+
+def _curve_tables(metrics: RunMetrics) -> list[Table]:
     """Tabulate the learning curve, if there is one."""
     if metrics.curve is None or not metrics.curve.rows:
         return []
     points = {(row.model, row.train or 0.0): row for row in metrics.curve.rows}
     shares = sorted({share for _, share in points})
     title = "overall accuracy in % by training share"
-    table = Table(title=title, title_justify="left", min_width=len(title))
-    for column in ("model", *(f"{100 * share:g} %" for share in shares)):
-        table.add_column(column, justify="left" if column == "model" else "right")
+    heads = [f"{100 * share:g} %" for share in shares]
+    table = new_table(title, left=["model"], right=heads, min_width=len(title))
     for model in dict.fromkeys(row.model for row in metrics.curve.rows):
         own = [points[model, share] for share in shares]
         cells = [_percent(point.overall_accuracy, point.spread) for point in own]
@@ -136,13 +130,13 @@ def curve_table(metrics: RunMetrics) -> list[Table]:
 def _title(text: str, metrics: RunMetrics) -> str:
     """Return a title that says so if the scene was not measured."""
     origin = origin_label(metrics.scene.model_dump())
-    return table_cell(f"{text} ({origin})" if origin else text)
+    return f"{text} ({origin})" if origin else text
 
 
 def _parts(metrics: RunMetrics) -> dict[str, SplitResults]:
     """Return the results under all splits, the main one first."""
     gap = metrics.gap is not None
-    name = main_split_name(metrics.split.kind, metrics.beside, gap=gap)
+    name = descriptions.main_split_name(metrics.split.kind, metrics.beside, gap=gap)
     return {name: metrics, **metrics.beside}
 
 
@@ -153,20 +147,19 @@ def spread_lines(metrics: RunMetrics) -> list[str]:
         for label, part in _parts(metrics).items()
         for model in part.models.values()
     }
-    return list(filter(None, [describe_spread(drawn)]))
+    return list(filter(None, [descriptions.describe_spread(drawn)]))
 
 
-def gap_tables(metrics: RunMetrics) -> list[Table]:
+def _gap_tables(metrics: RunMetrics) -> list[Table]:
     """Tabulate how far each model falls from random pixels to splits that leak less."""
     gap = metrics.gap
     if gap is None:
         return []
-    title = f"Leak gap in %, windows of {gap.window} × {gap.window} pixels"
-    table = Table(title=_title(title, metrics), title_justify="left")
-    for column in ("model", "split"):
-        table.add_column(column)
-    for column in ("overall", "centre in window", "window overlap", "fall in points"):
-        table.add_column(column, justify="right")
+    table = new_table(
+        _title(f"Leak gap in %, windows of {gap.window} × {gap.window} pixels", metrics),
+        left=("model", "split"),
+        right=("overall", "centre in window", "window overlap", "fall in points"),
+    )
     for row in gap.rows:
         first = row.split == "random"
         table.add_row(
@@ -175,34 +168,27 @@ def gap_tables(metrics: RunMetrics) -> list[Table]:
             _percent(row.overall_accuracy, row.spread),
             _percent(row.centre_in_window),
             _percent(row.window_overlap),
-            "–" if first or row.fall is None else f"{100 * row.fall:.1f}",
+            _percent(None if first else row.fall),
         )
     return [table]
 
 
-def calibration_lines(metrics: RunMetrics) -> list[str]:
+def _calibration_lines(metrics: RunMetrics) -> list[str]:
     """Give the calibration errors on test pixels, one line per split."""
     lines = []
     for label, part in _parts(metrics).items():
-        errors = [
-            f"{name} {_calibration_error(model.calibration)}"
-            for name, model in part.models.items()
-            if model.calibration is not None
-        ]
+        errors = []
+        for name, model in part.models.items():
+            if (calibration := model.calibration) is not None:
+                before = f" (unscaled {_percent(calibration.error_before)} %)"
+                unscaled = "" if calibration.error_before is None else before
+                errors.append(f"{name} {_percent(calibration.error)} %{unscaled}")
         if errors:
             lines.append(f"Calibration error under {label}: {', '.join(errors)}.")
     return lines
 
 
-def _calibration_error(calibration: CalibrationMetrics) -> str:
-    """Write a calibration error, and the one before the confidence was scaled."""
-    error = f"{_percent(calibration.error)} %"
-    if calibration.error_before is None:
-        return error
-    return f"{error} (unscaled {_percent(calibration.error_before)} %)"
-
-
-def unscored_lines(metrics: RunMetrics) -> list[str]:
+def _unscored_lines(metrics: RunMetrics) -> list[str]:
     """Name the classes that a split cannot score, one line per split."""
     lines = []
     for label, part in _parts(metrics).items():
@@ -217,9 +203,9 @@ def interval_lines(metrics: RunMetrics) -> list[str]:
     lines = []
     for label, part in _parts(metrics).items():
         intervals = [model.interval for model in part.models.values() if model.interval]
-        units = {(one.unit, one.units, one.too_few) for one in intervals}
+        units = {(each.unit, each.units, each.too_few) for each in intervals}
         lines += [
-            f"No interval under {label}, {describe_too_few(count, unit)}."
+            f"No interval under {label}, {formatting.describe_too_few(count, unit)}."
             if too_few
             else f"Intervals under {label}: bootstrap over {count} {unit} with test pixels, as "
             "neighbouring pixels are alike."
@@ -228,39 +214,24 @@ def interval_lines(metrics: RunMetrics) -> list[str]:
     return lines
 
 
-def map_lines(metrics: RunMetrics) -> list[str]:
-    """Say which pixels the mapping models were trained on, and which classes they lack."""
-    training = metrics.map
-    if training is None:
-        return []
-    lines = [describe_map_training(training), describe_missing_classes(training)]
-    return list(filter(None, lines))
-
-
-def note_lines(metrics: RunMetrics) -> list[str]:
-    """List the notes of the run, its scene and its split."""
-    scene = metrics.scene
-    parts = (metrics.notes, scene.notes, scene.losses, metrics.split.notes)
-    return [f"Note: {note}" for notes in parts for note in notes]
-
-
-def choice_lines(metrics: RunMetrics) -> list[str]:
+def _choice_lines(metrics: RunMetrics) -> list[str]:
     """Give the C and gamma chosen for each model, one line per split."""
-    lines = []
-    for label, part in _parts(metrics).items():
-        for name, model in part.models.items():
-            if model.search is not None:
-                table = model.search.model_dump()
-                chosen = f"Chosen for {name} under {label}: {describe_choice(table)}."
-                lines.append(
-                    " ".join(
-                        (chosen, *describe_seed_choices(table), *suggest_wider_grid(table))
-                    )
-                )
-    return lines
+    return [
+        " ".join(
+            (
+                f"Chosen for {name} under {label}: {formatting.describe_choice(table)}.",
+                *formatting.describe_seed_choices(table),
+                *formatting.suggest_wider_grid(table),
+            )
+        )
+        for label, part in _parts(metrics).items()
+        for name, model in part.models.items()
+        if model.search is not None
+        for table in [model.search.model_dump()]
+    ]
 
 
-def feature_lines(metrics: RunMetrics) -> list[str]:
+def _feature_lines(metrics: RunMetrics) -> list[str]:
     """Say what image features carry across a split, one line per split and chain."""
     lines = []
     for label, part in _parts(metrics).items():

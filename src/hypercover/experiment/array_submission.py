@@ -1,27 +1,31 @@
-"""Submission of an experiment: the tasks of its plan as job arrays of a batch system."""
+"""Submission of an experiment: what its tasks take, and job arrays of a batch system.
+
+The time of a task is the mean over tasks of the same kind that were done in the same run
+folder.  Memory is estimated from the size of the arrays that a task holds.
+"""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 from hypercover.errors import CallError, HypercoverError
-from hypercover.experiment.config.schema import CNNSpec
+from hypercover.experiment.config.builders import MAX_CUBE_BYTES, load_scene
+from hypercover.experiment.config.schema import ALL, CNNSpec, Experiment, ModelSpec, SVMSpec
 from hypercover.experiment.config.site import Scheduler
-from hypercover.experiment.estimate import measured_seconds, memory_of_tasks
 from hypercover.experiment.preparation import PreparedRun, prepare
 from hypercover.experiment.tasks.experiment_plan import network_tasks
+from hypercover.experiment.tasks.run_context import parse_chain
+from hypercover.features.tree_of_shapes import PEAK_BYTES
+from hypercover.jobs import submission
 from hypercover.jobs.batch_system import check_commands, is_available
 from hypercover.jobs.job_arrays import ArrayKind, JobArray, make_job_arrays
+from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import task_record
 from hypercover.jobs.resources import JobResources, format_time
-from hypercover.jobs.submission import (
-    SYSTEMS,
-    Submission,
-    scripts_folder,
-    submit_arrays,
-    write_scripts,
-)
 
 _DEFAULT_TIME = 3600
 """Seconds of the shortest time limit that is chosen without ``--time``."""
@@ -32,6 +36,123 @@ _MINUTE = 60.0
 _DEFAULT_MEMORY = 2 * 2**30
 """Bytes of the smallest memory that is chosen without ``--mem``."""
 _GIB = 2**30
+_PYTHON, _TORCH = 350 * 2**20, 300 * 2**20
+"""Bytes of a process with the packages it imports, and of PyTorch in addition."""
+_WINDOWS = 2**30
+"""Bytes of windows that a training holds at most."""
+_CACHE = 500 * 10**6
+"""Bytes of kernel that an SVM keeps while it is fitted."""
+_KERNELS = 2 * 2**30
+"""Bytes of kernels that a search is given where two classes need less."""
+_FLOAT = 4
+
+
+@dataclass(frozen=True)
+class SceneSize:
+    """The counts that memory depends on."""
+
+    pixels: int
+    bands: int
+    labelled: int
+    classes: int
+
+
+def measured_seconds(plan: Plan, folder: str | Path) -> dict[str, float]:
+    """Return the seconds each task takes, by name, as far as its kind was measured.
+
+    A kind is a function and a model: the mean over those that are done in the folder
+    stands for all of them.
+    """
+    measured = defaultdict(list)
+    for task in plan.tasks:
+        record = task_record(plan, folder, task.name)
+        if record is not None:
+            measured[_kind(task)].append(record.seconds)
+    return {
+        task.name: mean(measured[_kind(task)])
+        for task in plan.tasks
+        if _kind(task) in measured
+    }
+
+
+def _kind(task: Task) -> tuple[str, str]:
+    model = task.arguments.get("model", task.arguments.get("name", ""))
+    return task.kind, str(model)
+
+
+def memory_of_tasks(experiment: Experiment, plan: Plan) -> Mapping[str, int]:
+    """Estimate the bytes that each task of a plan holds at its peak, by name."""
+    scene = load_scene(experiment.scene)
+    size = SceneSize(
+        scene.shape[0] * scene.shape[1],
+        scene.n_bands,
+        int((scene.usable_labels > 0).sum()),
+        len(scene.legend),
+    )
+    memory = TaskMemory(experiment, size)
+    return {task.name: memory.of(task) for task in plan.tasks}
+
+
+class TaskMemory:
+    """The memory of the tasks of one experiment, by rules of thumb."""
+
+    def __init__(self, experiment: Experiment, size: SceneSize) -> None:
+        self.experiment, self.size = experiment, size
+        self.cube = size.pixels * size.bands * _FLOAT
+        self.held = min(self.cube, MAX_CUBE_BYTES)
+
+    def of(self, task: Task) -> int:
+        """Return the bytes of a task at its peak."""
+        if task.kind == "make_features":
+            return _PYTHON + 3 * self.held + self._chain(str(task.arguments["name"]))
+        spec = self.experiment.models.get(task.arguments.get("model", ""))
+        if spec is None:
+            return _PYTHON + 3 * self.held
+        width = self._width(spec)
+        train = self._n_train(task.arguments.get("split", "main"))
+        scene = 3 * (self.cube if isinstance(spec, CNNSpec) else self.held)
+        if spec.features is not None:
+            scene += self.size.pixels * width * _FLOAT
+        if isinstance(spec, CNNSpec):
+            windows = train * width * spec.window**2 * _FLOAT
+            return _PYTHON + _TORCH + scene + min(windows, _WINDOWS)
+        searched = isinstance(spec, SVMSpec) and spec.searched
+        if (searched and task.kind != "refit") or task.kind == "search_gamma":
+            return _PYTHON + scene + self._kernels(task, train)
+        return _PYTHON + scene + 6 * train * width * _FLOAT + _CACHE
+
+    def _chain(self, name: str) -> int:
+        """Return the bytes that the features of a chain take while they are computed."""
+        chain = parse_chain(self.experiment, name)
+        shapes = PEAK_BYTES if chain.reach is None else 0
+        return self.size.pixels * (shapes + 2 * chain.outputs(self.size.bands) * _FLOAT)
+
+    def _kernels(self, task: Task, train: int) -> int:
+        """Return the bytes of the distances and kernels that a search would like to hold.
+
+        It makes do with those of two classes at a time.
+        """
+        whole = task.kind == "search_gamma" and self.experiment.search.on == "all"
+        samples = self.size.labelled if whole else train
+        pair = min(samples, 4 * samples // max(1, self.size.classes))
+        return min(3 * samples**2 * _FLOAT, max(3 * pair**2 * _FLOAT, _KERNELS))
+
+    def _n_train(self, split: str) -> int:
+        """Count the training pixels of a split: by its share, or else half of all labels."""
+        if split == ALL:
+            return self.size.labelled
+        share = getattr(self.experiment.splits.get(split), "train", None)
+        if isinstance(share, float):
+            return max(2, round(share * self.size.labelled))
+        if isinstance(share, int):
+            return min(share * self.size.classes, self.size.labelled)
+        return self.size.labelled // 2
+
+    def _width(self, spec: ModelSpec) -> int:
+        """Count the values of a pixel that a model sees."""
+        if spec.features is None:
+            return self.size.bands
+        return parse_chain(self.experiment, spec.features).outputs(self.size.bands)
 
 
 @dataclass(frozen=True)
@@ -48,15 +169,14 @@ class ArrayBatch:
     """The arrays."""
 
     @property
-    def processes(self) -> int:
-        """Processes of a machine that train a network together."""
-        return self.prepared.experiment.processes
-
-
-def missing_tasks(prepared: PreparedRun) -> list[str]:
-    """Name the tasks of a plan that have no result yet."""
-    plan, folder = prepared.plan, prepared.folder
-    return [t.name for t in plan.ordered if task_record(plan, folder, t.name) is None]
+    def settings(self) -> dict[str, Any]:
+        """Run folder, processes that train a network together, and name of the jobs."""
+        processes = self.prepared.experiment.processes
+        return {
+            "folder": self.prepared.folder,
+            "processes": processes,
+            "title": self.prepared.title,
+        }
 
 
 def make_arrays(
@@ -70,8 +190,9 @@ def make_arrays(
         If the time limit is shorter than the measured time of a task that cannot resume,
         or the batch system cannot provide the resources.
     """
-    plan, names = prepared.plan, missing_tasks(prepared)
-    measured = measured_seconds(plan, prepared.folder)
+    plan, folder = prepared.plan, prepared.folder
+    names = [t.name for t in plan.ordered if task_record(plan, folder, t.name) is None]
+    measured = measured_seconds(plan, folder)
     _check_time(prepared, names, measured, resources.time)
     # Tasks that were never measured are only grouped by their weight.
     seconds = {task.name: _MINUTE * task.weight for task in plan.tasks} | measured
@@ -92,11 +213,11 @@ def make_arrays(
     full = resources.model_copy(update=_defaults(resources, arrays, seconds, memory))
     for array in arrays:
         # Raises what the batch system cannot provide before anything is written.
-        SYSTEMS[scheduler].header(
+        submission.SYSTEMS[scheduler].header(
             array,
             full.share(gpus=array.kind != "plain"),
             prepared.title,
-            scripts_folder(prepared.folder),
+            submission.scripts_folder(folder),
             umask="0022",
         )
     return ArrayBatch(prepared, scheduler, full, arrays)
@@ -119,7 +240,7 @@ def _check_time(
             )
 
 
-def send(batch: ArrayBatch) -> Submission:
+def send(batch: ArrayBatch) -> submission.Submission:
     """Write plan, experiment and scripts into the run folder, and submit the scripts.
 
     Raises
@@ -129,35 +250,24 @@ def send(batch: ArrayBatch) -> Submission:
     OutputError
         If the folder cannot be written.
     """
-    check_commands(SYSTEMS[batch.scheduler])
+    check_commands(submission.SYSTEMS[batch.scheduler])
     prepare(batch.prepared)
-    return submit_arrays(
-        batch.arrays,
-        batch.scheduler,
-        batch.resources,
-        plan=batch.prepared.plan,
-        folder=batch.prepared.folder,
-        processes=batch.processes,
-        title=batch.prepared.title,
+    plan = batch.prepared.plan
+    return submission.submit_arrays(
+        batch.arrays, batch.scheduler, batch.resources, plan=plan, **batch.settings
     )
 
 
 def write_only(batch: ArrayBatch) -> list[Path]:
     """Write what `send` writes without submitting it; return the scripts."""
     prepare(batch.prepared)
-    return write_scripts(
-        batch.arrays,
-        SYSTEMS[batch.scheduler],
-        batch.resources,
-        folder=batch.prepared.folder,
-        processes=batch.processes,
-        title=batch.prepared.title,
-    )
+    system = submission.SYSTEMS[batch.scheduler]
+    return submission.write_scripts(batch.arrays, system, batch.resources, **batch.settings)
 
 
 def _most_elements(scheduler: Scheduler, resources: JobResources) -> int | None:
     """Return how many elements an array may have, if the batch system can tell."""
-    system = SYSTEMS[scheduler]
+    system = submission.SYSTEMS[scheduler]
     if not is_available(system):
         return None
     partitions = {resources.share(gpus=gpus).partition for gpus in (True, False)}

@@ -13,17 +13,10 @@ from hypercover.experiment.config.experiment_file import (
     load_experiment,
 )
 from hypercover.experiment.config.schema import Experiment
-from hypercover.experiment.results.outputs import (
-    remove_drafts,
-    remove_results,
-    remove_stale_outputs,
-)
+from hypercover.experiment.results import outputs
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import make_plan, network_tasks
-from hypercover.experiment.tasks.network_training import (
-    log_resuming,
-    set_aside_checkpoints,
-)
+from hypercover.experiment.tasks.network_training import log_resuming, set_aside_checkpoints
 from hypercover.experiment.tasks.run_context import versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import make_folder, read_checksummed
@@ -140,13 +133,7 @@ def _run_tasks(
         if not isinstance(executor, InProcessExecutor) or experiment.processes > 1:
             log_resuming(run, experiment)
 
-    run_plan(
-        plan,
-        make_folder(run.path),
-        executor,
-        prepare=prepare,
-        progress=progress,
-    )
+    run_plan(plan, make_folder(run.path), executor, prepare=prepare, progress=progress)
 
 
 def _experiment_in(run: RunFolder) -> Experiment | None:
@@ -160,11 +147,11 @@ def _experiment_in(run: RunFolder) -> Experiment | None:
 def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
     """Prepare a locked folder for an experiment: remove what belongs to another one."""
     before = _experiment_in(run)
-    remove_drafts(run)
+    outputs.remove_drafts(run)
     if before != experiment:
-        remove_results(run)
+        outputs.remove_results(run)
     if before is not None:
-        remove_stale_outputs(run, before, experiment)
+        outputs.remove_stale_outputs(run, before, experiment)
     set_aside_checkpoints(run, before, experiment)
     dump(experiment, run.experiment)
     record_inputs()

@@ -14,7 +14,7 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import strips
 from hypercover.splits.random_split import draw_validation
 from hypercover.splits.split import PARTS, Split, check_trainable
-from hypercover.types import Array, Bytes, Indices
+from hypercover.types import Array, Bytes, Indices, Progress
 from hypercover.windows.window_file import (
     NO_PART,
     WindowFile,
@@ -66,27 +66,22 @@ def plan_windows(
     if split is not None:
         split.samples("train", scene.usable_labels)
         part = split.parts[samples.rows, samples.cols]
-    source, some = Path(scene.source), samples.take(evenly_spaced(len(samples)))
+    some = samples.take(evenly_spaced(len(samples)))
     metadata = WindowMetadata.of(
-        scene,
-        size,
-        split,
-        contents="coordinates" if coordinates_only else "windows",
+        scene, size, split, contents="coordinates" if coordinates_only else "windows"
     )
-    inputs = Inputs(WindowWriter.inputs_of(Path(out)))
+    sums = checksums(scene, some, size, metadata.dtype)
+    metadata = metadata.model_copy(update={"checksums": sums})
+    source, inputs = Path(scene.source), Inputs(WindowWriter.inputs_of(Path(out)))
+    identity = [made, inputs.identity(source if source.is_file() else None), scene.notes]
     return WindowWriter(
-        check_writable(out),
-        metadata.model_copy(
-            update={"checksums": checksums(scene, some, size, metadata.dtype)}
-        ),
-        samples,
-        part,
-        identity=[made, inputs.identity(source if source.is_file() else None), scene.notes],
-        inputs=inputs,
+        check_writable(out), metadata, samples, part, identity=identity, inputs=inputs
     )
 
 
-def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
+def write_windows(
+    scene: Scene, out: str | Path, progress: Progress | None = None, **options: Any
+) -> WindowFile:
     """Write a window file and open it; the options are those of :func:`plan_windows`.
 
     Parameters
@@ -95,6 +90,8 @@ def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
         With labels.
     out : path
         HDF5 file to write.
+    progress : callable, optional
+        Called with the number of windows that are written, and of all.
 
     Raises
     ------
@@ -112,7 +109,7 @@ def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
     writer = plan_windows(scene, out, **options)
     with writer.begun() as draft:
         writer.check_space(draft.done)
-        draft.write(window_pieces(scene, writer))
+        draft.write(window_pieces(scene, writer), progress)
     return WindowFile(out)
 
 
@@ -120,9 +117,12 @@ def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterato
     """Return a function that cuts the windows after a number of them, strip by strip."""
     samples, metadata = writer.samples, writer.metadata
     step = max(1, _PIECE // metadata.window_bytes)
+    row_bytes = scene.n_bands * scene.shape[1] * scene.cube.dtype.itemsize
+    # Large enough that few rows are read twice.
+    height = max(metadata.window, _STRIP // row_bytes, min(_TILE, _MOST_STRIP // row_bytes))
 
     def after(start: int) -> Iterator[Array]:
-        for rows in _strips(scene, metadata.window):
+        for rows in strips(scene.shape[0], height):
             first, end = np.searchsorted(samples.rows, [rows.start, rows.stop]).tolist()
             first = max(first, start)
             if first < end:
@@ -134,20 +134,8 @@ def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterato
     return after
 
 
-def _strips(scene: Scene, size: int) -> Iterator[slice]:
-    """Return strips of rows, large enough that few rows are read twice."""
-    row = scene.n_bands * scene.shape[1] * scene.cube.dtype.itemsize
-    step = max(size, _STRIP // row, min(_TILE, _MOST_STRIP // row))
-    return strips(scene.shape[0], step)
-
-
 def split_of(
-    path: Path,
-    scene: Scene,
-    *,
-    validation: float = 0.0,
-    seed: int = 0,
-    window: int = 1,
+    path: Path, scene: Scene, *, validation: float = 0.0, seed: int = 0, window: int = 1
 ) -> Split:
     """Return the split that is recorded in a window file, for the labels of a scene.
 
@@ -177,18 +165,22 @@ def split_of(
     parts[labels == 0] = 0
     if validation:
         _set_aside(parts, labels, validation, seed, windows.path)
+    settings = {"kind": metadata.split, "validation": validation, **metadata.split_settings}
+    if validation:
+        settings["validation"] = validation
+    name = windows.path.name
+    settings["file"] = name
+    notes = [f"The parts of {name}, made by a split of kind {metadata.split}."]
+    with_window = np.count_nonzero(labels[windows.rows, windows.cols])
+    if missing := np.count_nonzero(labels) - with_window:
+        notes.append(f"Labelled pixels without a window in {name}: {missing:,}, unused.")
     split = Split(
         parts,
         kind="windows",
         seed=seed,
-        settings={
-            **{"kind": metadata.split, "validation": validation},
-            **metadata.split_settings,
-            **({"validation": validation} if validation else {}),
-            "file": windows.path.name,
-        },
+        settings=settings,
         window=window,
-        notes=_split_notes(windows, labels),
+        notes=tuple(notes),
     )
     return check_trainable(split, labels)
 
@@ -203,20 +195,6 @@ def _set_aside(parts: Bytes, labels: Array, share: float, seed: int, path: Path)
     codes = labels.astype(np.int64)
     drawn = draw_validation(codes, parts == train, share, np.random.default_rng(seed))
     parts[drawn] = validation
-
-
-def _split_notes(windows: WindowFile, labels: Array) -> tuple[str, ...]:
-    """Return notes on the origin of the parts and on pixels without a window."""
-    made = f"The parts of {windows.path.name}, made by a split of kind {windows.metadata.split}."
-    missing = int(np.count_nonzero(labels)) - int(
-        np.count_nonzero(labels[windows.rows, windows.cols])
-    )
-    if not missing:
-        return (made,)
-    return (
-        made,
-        f"Labelled pixels without a window in {windows.path.name}: {missing:,}, unused.",
-    )
 
 
 def _check_labels(windows: WindowFile, labels: Array) -> None:

@@ -1,41 +1,46 @@
-"""LIBSVM export: data files of a scene, SVMs as model files and back, and the lecture's sets."""
+"""LIBSVM files of scenes, predictions and SVMs, written and read back, and the lecture's sets."""
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from hypercover.classifiers.bundle import Bundle, load_bundle, save_bundle
 from hypercover.errors import CallError, LabelError, ModelError
-from hypercover.experiment.window_export import plan_windows, window_pieces
-from hypercover.files import check_writable
-from hypercover.libsvm.data import write_libsvm
-from hypercover.libsvm.models import write_ranges
-from hypercover.libsvm.positions import Positions, positions_path, write_positions
-from hypercover.prediction.map_prediction import legend_from_card
-from hypercover.prediction.model_input import (
-    check_values,
-    convert_to_model_scale,
-    describe_training_image,
-    select_model_bands,
+from hypercover.experiment.window_export import write_windows
+from hypercover.features.chain import Chain
+from hypercover.files import atomic, check_writable
+from hypercover.gis.map_writing import write_class_map, write_confidence
+from hypercover.libsvm import models
+from hypercover.libsvm.data import read_libsvm, summarize_libsvm, write_libsvm
+from hypercover.libsvm.positions import (
+    Positions,
+    positions_path,
+    read_positions,
+    read_prediction,
+    write_positions,
 )
+from hypercover.prediction import model_input
+from hypercover.prediction.map_prediction import check_map_names, legend_from_card
+from hypercover.scene.grid import with_grid
+from hypercover.scene.io.file_types import local_file
+from hypercover.scene.io.limits import check_cube_size
 from hypercover.scene.io.sample_metadata import known_values
+from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import MAX_CODE, Legend
-from hypercover.scene.metadata import acquisition_header
+from hypercover.scene.metadata import acquisition_header, with_header
 from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import Fetch, LazyArray
 from hypercover.splits.split import Split
-from hypercover.types import Array, Floats, Ints, Progress
+from hypercover.types import Array, Floats, Indices, Ints, Progress
 
 _PARTS = {"train": "training", "validation": "validation", "test": "test"}
-
-
-Ranges = tuple[Floats, Floats]
-"""Smallest and largest value of each feature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +49,7 @@ class PixelFeatures:
 
     scene: Scene
     """The scene whose values are the features, or are transformed into them."""
-    description: str
+    description: str = "bands"
     """What the features are, in a few words."""
     transform: Callable[[Array], Array] | None = None
     """Turns values (n, band) of the scene into features; None leaves them."""
@@ -72,31 +77,20 @@ class PixelFeatures:
 
     def positions(self, samples: Samples, part: str, *, dense: bool) -> Positions:
         """Return the positions of samples, with the metadata of scene and features."""
-        scene = self.scene
-        common: dict[str, Any] = {
-            "rows": samples.rows,
-            "cols": samples.cols,
-            "grid": scene.grid,
-            "legend": scene.legend,
-            "features": self.names,
-            "header": acquisition_header(scene.header),
-            "part": part,
-            "dtype": self.dtype,
-            "dense": dense,
-            "scene": scene.name,
-            "simulated": scene.simulated,
-            "seen": self.description,
-        }
-        if self.count is not None or scene.band_names is not None:
-            return Positions(**common)
-        bands = {
-            "bands": tuple(scene.bands.tolist()),
-            "wavelengths": known_values(scene.wavelengths),
-            "fwhm": known_values(scene.fwhm),
-            "bad": tuple(scene.bad.tolist()) if scene.bad.any() else None,
-            "header": dict(scene.header),
-        }
-        return Positions(**common | bands)
+        scene, bands = self.scene, dict[str, Any]()
+        header = acquisition_header(scene.header)
+        if self.count is None and scene.band_names is None:
+            header = dict(scene.header)
+            bands = {
+                "bands": tuple(scene.bands.tolist()),
+                "wavelengths": known_values(scene.wavelengths),
+                "fwhm": known_values(scene.fwhm),
+                "bad": tuple(scene.bad.tolist()) if scene.bad.any() else None,
+            }
+        return Positions(
+            rows=samples.rows, cols=samples.cols, grid=scene.grid, legend=scene.legend,
+            features=self.names, header=header, part=part, dtype=self.dtype, dense=dense,
+            scene=scene.name, simulated=scene.simulated, seen=self.description, **bands)  # fmt: skip
 
     def blocks(
         self, samples: Samples, progress: Progress | None = None
@@ -121,11 +115,6 @@ class PixelFeatures:
         return np.concatenate([values for _, values in self.blocks(samples)])
 
 
-def band_features(scene: Scene) -> PixelFeatures:
-    """Return the bands of a scene as features."""
-    return PixelFeatures(scene, "bands")
-
-
 def chain_features(
     scene: Scene, chain: str, *, seed: int = 0, progress: Progress | None = None
 ) -> PixelFeatures:
@@ -136,11 +125,9 @@ def chain_features(
     CallError
         If the chain cannot be parsed or cannot be fitted to the scene.
     """
-    from hypercover.features.chain import Chain
-
     parsed = Chain.parse(chain)
-    made = parsed.fit_transform(scene, seed=seed, progress=progress)
-    return PixelFeatures(made, parsed.text)
+    stack = parsed.fit_transform(scene, seed=seed, progress=progress)
+    return PixelFeatures(stack, parsed.text)
 
 
 def reduce_features(features: PixelFeatures, samples: Samples, nwfe: int) -> PixelFeatures:
@@ -170,7 +157,7 @@ def reduce_features(features: PixelFeatures, samples: Samples, nwfe: int) -> Pix
 
 def scale_features(
     features: PixelFeatures, samples: Samples
-) -> tuple[PixelFeatures, Ranges]:
+) -> tuple[PixelFeatures, tuple[Floats, Floats]]:
     """Scale each feature to 0 to 1 over the training samples, as ``svm-scale -l 0`` does.
 
     Parameters
@@ -187,8 +174,7 @@ def scale_features(
         Smallest and largest value of each feature over the samples.
     """
     values = features.values(samples)
-    low = values.min(axis=0).astype(np.float64)
-    high = values.max(axis=0).astype(np.float64)
+    low, high = (end.astype(np.float64) for end in (values.min(axis=0), values.max(axis=0)))
     width = np.where(high > low, high - low, np.inf)
 
     def transform(block: Array) -> Array:
@@ -212,18 +198,17 @@ def model_features(
     ModelError
         If the model is not an SVM or does not fit the scene.
     """
-    bundle = svm_bundle(model)
-    matched = convert_to_model_scale(bundle.card, select_model_bands(bundle.card, scene))
-    check_values(bundle.card, scene, matched)
+    bundle = _svm_bundle(model)
+    selected = model_input.select_model_bands(bundle.card, scene)
+    matched = model_input.convert_to_model_scale(bundle.card, selected)
+    model_input.check_values(bundle.card, scene, matched)
     scene = matched
     if bundle.features is not None:
-        from hypercover.features.chain import Chain
-
         scene = Chain.from_state(*bundle.features).transform(scene, progress=progress)
     svm = bundle.classifier
     # svm-predict answers with classes of the model, whether or not they are labelled here.
-    more = (land for land in legend_from_card(bundle.card) if land.code not in scene.legend)
-    scene = scene.replace(legend=Legend((*scene.legend, *more)))
+    missing = (row for row in legend_from_card(bundle.card) if row.code not in scene.legend)
+    scene = scene.replace(legend=Legend((*scene.legend, *missing)))
     reduced = None if svm.projection_ is None else len(svm.projection_)
     description = f"what the model {model.name} sees"
     return PixelFeatures(scene, description, svm.preprocess, reduced)
@@ -273,12 +258,10 @@ def write_data(
         check_writable(positions_path(path))
     written = {}
     for part, samples in parts.items():
-        path = paths[part]
-        positions = features.positions(samples, part, dense=not sparse)
-        written[path] = write_libsvm(
-            path, features.blocks(samples, progress), sparse=sparse
-        )
-        write_positions(positions_path(path), positions)
+        path, blocks = paths[part], features.blocks(samples, progress)
+        described = features.positions(samples, part, dense=not sparse)
+        written[path] = write_libsvm(path, blocks, sparse=sparse)
+        write_positions(positions_path(path), described)
     return written
 
 
@@ -319,7 +302,7 @@ def training_samples(scene: Scene, split: Split | None) -> Samples:
     return samples
 
 
-def svm_bundle(model: Path) -> Bundle:
+def _svm_bundle(model: Path) -> Bundle:
     """Load the bundle of an SVM.
 
     Raises
@@ -352,24 +335,23 @@ def export_model(model: Path, out: Path) -> tuple[Path | None, str]:
     ModelError
         If the model is not an SVM or its classes are not integers.
     """
-    from hypercover.libsvm.models import model_of, write_model
-
-    bundle = svm_bundle(model)
+    bundle = _svm_bundle(model)
     svm = bundle.classifier
-    write_model(out, model_of(svm))
+    models.write_model(out, models.model_of(svm))
     # svm-scale's own file is usually called F.range.
     ranges = out.with_name(f"{out.name}.range")
     write = f"hypercover libsvm write SCENE --model {shlex.quote(str(model))}"
     if bundle.features is None and svm.projection_ is None:
-        write_ranges(ranges, svm.mean_ - svm.scale_, svm.mean_ + svm.scale_, target=(-1, 1))
+        low, high = svm.mean_ - svm.scale_, svm.mean_ + svm.scale_
+        models.write_ranges(ranges, low, high, target=(-1, 1))
         return ranges, (
             "The model sees scaled bands: scale raw data with svm-scale -r "
             f"{shlex.quote(str(ranges))}, or, with every digit, write them with {write}."
         )
     ranges.unlink(missing_ok=True)
-    what = "reduced bands" if bundle.features is None else "image features"
+    seen = "reduced bands" if bundle.features is None else "image features"
     return None, (
-        f"The model sees {what}, which svm-scale cannot make: write data with {write}."
+        f"The model sees {seen}, which svm-scale cannot make: write data with {write}."
     )
 
 
@@ -389,16 +371,15 @@ def import_model(file: Path, scene: Scene, out: Path) -> str:
         If the model is damaged or of another kind, has more features than the
         scene has bands, or a label that a map cannot hold.
     """
-    from hypercover.libsvm.models import read_model
-
-    model = read_model(file, scene.n_bands)
+    model = models.read_model(file, scene.n_bands)
     if not all(1 <= label <= MAX_CODE for label in model.labels):
         raise ModelError(
             f"{file} has the labels {', '.join(map(str, model.labels[:8]))}, but class codes "
             f"are integers from 1 to {MAX_CODE}; train it with class codes."
         )
-    vectors = len(model.machines.vectors)
-    description = f"RBF SVM imported from LIBSVM, {vectors} support vectors"
+    description = (
+        f"RBF SVM imported from LIBSVM, {len(model.machines.vectors)} support vectors"
+    )
     card = {
         "name": file.stem,
         "description": description,
@@ -406,30 +387,11 @@ def import_model(file: Path, scene: Scene, out: Path) -> str:
         "legend": scene.legend.covering(model.labels).to_json(),
         "preprocessing": "none",
         # The range of the training data is not known.
-        **describe_training_image(scene, ranges=False),
+        **model_input.describe_training_image(scene, ranges=False),
         "window": 1,
     }
     save_bundle(out, model.classifier(), card)
     return f"{description}, {len(model.labels)} classes, {scene.n_bands} bands"
-
-
-Watch = Callable[[str], AbstractContextManager[Progress]]
-
-
-@dataclass(frozen=True)
-class WrittenSet:
-    """A file of a data set."""
-
-    path: Path
-    """The file."""
-    samples: int
-    """Samples in it."""
-    description: str
-    """What the features of each sample are, in a few words."""
-
-
-def _unwatched(_title: str) -> AbstractContextManager[Progress]:
-    return nullcontext(lambda done, total: None)
 
 
 def write_sets(
@@ -437,15 +399,15 @@ def write_sets(
     split: Split,
     folder: str | Path,
     *,
-    name: str = "indian",
-    chain: str = "lecture",
-    nwfe: int = 30,
-    window: int = 9,
-    scale: bool = True,
-    seed: int = 0,
-    made: Any = None,
-    watch: Watch = _unwatched,
-) -> list[WrittenSet]:
+    name: str,
+    chain: str,
+    nwfe: int,
+    window: int,
+    scale: bool,
+    seed: int,
+    made: Any,
+    watch: Callable[[str], AbstractContextManager[Progress]],
+) -> list[tuple[Path, int, str]]:
     """Write the data sets of the lecture, in the form in which they are published.
 
     ``NAME_raw_training.el`` and ``NAME_raw_test.el`` hold the bands,
@@ -469,6 +431,11 @@ def write_sets(
     made : plain values that say how the scene was made from its file
     watch : returns, for a title, a context whose value is called with (done, total)
 
+    Returns
+    -------
+    list of tuple
+        Path of each file, its number of samples, and what the features of each are.
+
     Raises
     ------
     CallError
@@ -484,10 +451,11 @@ def write_sets(
         )
     out = Path(folder)
     targets = {kind: out / f"{name}_{kind}.el" for kind in ("raw", "processed")}
-    windows = check_writable(out / f"{name}_windows.h5")
-    ranges = {kind: out / f"{name}_{kind}.range" for kind in targets}
-    for target in (*targets.values(), *ranges.values()):
+    windows = out / f"{name}_windows.h5"
+    for target in (windows, *targets.values()):
         check_writable(target)
+    for target in targets.values():
+        check_writable(target.with_suffix(".range"))
     if window:
         check_window(window, scene.shape)
     train = training_samples(scene, split)
@@ -495,27 +463,219 @@ def write_sets(
     with watch("Image features") as progress:
         processed = chain_features(scene, chain, seed=seed, progress=progress)
     sets = {
-        "raw": band_features(scene),
+        "raw": PixelFeatures(scene),
         "processed": reduce_features(processed, train, nwfe),
     }
     written = []
     for kind, features in sets.items():
+        target = targets[kind]
         if scale:
-            features, (low, high) = scale_features(features, train)
-            write_ranges(ranges[kind], low, high)
-        with watch(f"Writing {targets[kind].name}") as progress:
-            files = write_data(
-                features, targets[kind], split=split, joint="_", progress=progress
-            )
-        written += [
-            WrittenSet(path, count, features.description) for path, count in files.items()
-        ]
+            features, ranges = scale_features(features, train)
+            models.write_ranges(target.with_suffix(".range"), *ranges)
+        with watch(f"Writing {target.name}") as progress:
+            files = write_data(features, target, split=split, joint="_", progress=progress)
+        written += [(path, count, features.description) for path, count in files.items()]
     if window:
-        writer = plan_windows(scene, windows, size=window, split=split, made=made)
-        with writer.begun() as draft:
-            writer.check_space(draft.done)
-            with watch(f"Writing {windows.name}") as progress:
-                draft.write(window_pieces(scene, writer), progress)
-        what = f"windows of {window} × {window} pixels"
-        written.append(WrittenSet(windows, len(writer.samples), what))
+        with watch(f"Writing {windows.name}") as progress:
+            file = write_windows(
+                scene, windows, progress, size=window, split=split, made=made
+            )
+        written.append((windows, len(file), f"windows of {window} × {window} pixels"))
     return written
+
+
+def map_prediction(
+    predicted: Path, positions: Path, out: Path, *, confidence: Path | None = None
+) -> int:
+    """Make a georeferenced map from the output of svm-predict and return its pixels.
+
+    Raises
+    ------
+    CallError
+        If the prediction does not belong to the samples with these positions.
+    """
+    check_map_names(out, confidence)
+    samples = read_positions(positions)
+    codes, shares = read_prediction(predicted, len(samples))
+    if confidence is not None and shares is None:
+        raise CallError(
+            f"{predicted} holds no probabilities; predict with svm-predict -b 1."
+        )
+    class_map: Any = samples.to_map(codes, 0, str(predicted))
+    write_class_map(
+        out, class_map, samples.legend, samples.grid, simulated=samples.simulated
+    )
+    if confidence is not None and shares is not None:
+        share_map: Any = samples.to_map(shares, np.nan, str(predicted))
+        write_confidence(confidence, share_map, samples.grid, simulated=samples.simulated)
+    return len(samples)
+
+
+def read_data(
+    files: Sequence[Path],
+    out: Path,
+    *,
+    positions: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Turn LIBSVM data with positions into a scene and its labels, or into arrays.
+
+    Parameters
+    ----------
+    files : data files of one scene, such as its training and its test file
+    out : ``.npz`` for the arrays X, y, row, col and feature, or only X and y for files
+        without positions; or the image to write (GeoTIFF or ENVI), without data where
+        there is no sample, with ``…-labels.tif`` next to it
+    positions : the positions file of a single data file; by default the one next to
+        each file
+
+    Returns
+    -------
+    list of path
+        The files that were written.
+
+    Raises
+    ------
+    CallError
+        If the files are of different scenes, share a pixel, do not fit their positions,
+        or have no positions and ``out`` is an image.
+    """
+    for file in files:
+        local_file(file)
+    if positions is not None and len(files) > 1:
+        raise CallError(
+            f"One positions file belongs to one data file, got {len(files)} files; leave "
+            "--positions out, and those next to the files are read."
+        )
+    arrays = out.suffix.lower() == ".npz"
+    if positions is None and not any(positions_path(file).exists() for file in files):
+        if not arrays:
+            raise CallError(
+                f"{files[0]} has no positions file, so its samples have no position; write "
+                "them as arrays (-o NAME.npz), or give the positions with --positions."
+            )
+        return _write_arrays(out, **_read_without_positions(files, progress))
+    joined, labels, values = _read_joined(files, positions, progress)
+    if arrays:
+        features = np.array(joined.features)
+        return _write_arrays(
+            out, X=values, y=labels, row=joined.rows, col=joined.cols, feature=features
+        )
+    scene = _as_scene(joined, labels, values, files[0])
+    written = [write_scene(scene, out)]
+    if scene.labels is not None and scene.labels.any():
+        path = out.with_name(f"{out.stem}-labels.tif")
+        written.append(write_labels(scene.labels, scene.legend, scene.grid, path))
+    return written
+
+
+def _write_arrays(out: Path, **arrays: Array) -> list[Path]:
+    with atomic(out) as draft:
+        np.savez(draft, **arrays)  # type: ignore[arg-type]
+    return [out]
+
+
+def _read_without_positions(
+    files: Sequence[Path], progress: Progress | None
+) -> dict[str, Array]:
+    """Read the values and labels of samples without positions."""
+    # The last features may be zero, and so left out, in some of the files.
+    width = max(summarize_libsvm(file).largest for file in files)
+    parts = [read_libsvm(file, max(width, 1), progress=progress) for file in files]
+    labels, values = map(np.concatenate, zip(*parts, strict=True))
+    return {"X": values, "y": labels}
+
+
+def _read_joined(
+    files: Sequence[Path], path: Path | None, progress: Progress | None
+) -> tuple[Positions, Ints, Array]:
+    """Read data files with their positions and check that they are of one scene."""
+    parts = [_read_part(file, path or positions_path(file), progress) for file in files]
+    positions, labels, values = zip(*parts, strict=True)
+    first = positions[0]
+    for file, part in zip(files, positions, strict=True):
+        if any(
+            getattr(part, name) != getattr(first, name)
+            for name in ("grid", "features", "dtype", "seen")
+        ):
+            raise CallError(
+                f"{files[0]} and {file} are of different scenes or features; read them one "
+                "by one."
+            )
+    rows = np.concatenate([part.rows for part in positions])
+    cols = np.concatenate([part.cols for part in positions])
+    if len(np.unique(rows * first.grid.cols + cols)) < len(rows):
+        raise CallError(
+            f"{' and '.join(map(str, files))} share a pixel; read them one by one."
+        )
+    classes = {row.code: row for part in positions for row in part.legend}
+    legend = Legend(tuple(classes.values()))
+    joined = first.model_copy(update={"rows": rows, "cols": cols, "legend": legend})
+    return joined, np.concatenate(labels), np.concatenate(values)
+
+
+def _read_part(
+    file: Path, path: Path, progress: Progress | None
+) -> tuple[Positions, Ints, Array]:
+    """Read a data file: its positions, labels and values."""
+    positions = read_positions(path)
+    dense, dtype = positions.dense, positions.dtype
+    labels, values = read_libsvm(
+        file, positions.n_features, dense=dense, dtype=dtype, progress=progress
+    )
+    if len(labels) != len(positions):
+        raise CallError(
+            f"{file} holds {len(labels)} samples, its positions file {len(positions)}; give "
+            "the positions file that was written with the data."
+        )
+    if not 0 <= labels.min() <= labels.max() <= MAX_CODE:
+        raise CallError(
+            f"{file} holds labels from {labels.min()} to {labels.max()}, but class codes must "
+            f"be integers from 0 (unlabelled) to {MAX_CODE}."
+        )
+    return positions, labels, values
+
+
+def _as_scene(positions: Positions, codes: Ints, values: Array, file: Path) -> Scene:
+    """Return samples as a scene without data elsewhere."""
+    grid, dtype = positions.grid, np.dtype(positions.dtype)
+    shape = (positions.n_features, *grid.shape)
+    check_cube_size(shape, f"The scene of {file}")
+    labels = np.zeros(grid.shape, np.uint16)
+    labels[positions.rows, positions.cols] = codes
+    data = LazyArray(shape, dtype, _fetch(positions, values, dtype)).as_variable_data()
+    bands = positions.bands or range(1, positions.n_features + 1)
+    coordinates: dict[str, Any] = {"band": np.array(bands)}
+    if positions.bands is None:
+        coordinates["band_name"] = ("band", np.array(positions.features))
+    for name, key in (("wavelength", "wavelengths"), ("fwhm", "fwhm"), ("bad", "bad")):
+        if (known := getattr(positions, key)) is not None:
+            coordinates[name] = ("band", np.array(known))
+    array = xr.DataArray(xr.Variable(("band", "y", "x"), data), coords=coordinates)
+    if dtype.kind == "f":
+        array.attrs["nodata"] = float("nan")
+    else:
+        array = array.assign_coords(has_data=(("y", "x"), labels != 0))
+    array = with_grid(with_header(array, positions.header), grid)
+    scene = Scene(array, name=positions.scene, simulated=positions.simulated)
+    return scene.with_labels(labels, positions.legend)
+
+
+def _fetch(positions: Positions, values: Array, dtype: np.dtype[Any]) -> Fetch:
+    """Return a function that fills any part of the cube, which is never held whole."""
+    order = np.argsort(positions.rows, kind="stable")
+    rows, cols, values = positions.rows[order], positions.cols[order], values[order]
+    # Integers have no NaN: the scene's mask marks pixels without a sample.
+    fill = np.nan if dtype.kind == "f" else 0
+
+    def fetch(indices: tuple[Indices, ...]) -> Array:
+        bands, down, across = indices
+        some = slice(*np.searchsorted(rows, [down.min(), down.max() + 1]))
+        shape = (len(bands), down.max() + 1 - down.min(), across.max() + 1)
+        piece = np.full(shape, fill, dtype=dtype)
+        inside = cols[some] < shape[2]
+        at = rows[some][inside] - down.min(), cols[some][inside]
+        piece[:, *at] = values[some][inside][:, bands].T
+        return piece[:, down - down.min()][:, :, across]
+
+    return fetch

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hypercover.experiment.config.experiment_file import parse
-from hypercover.experiment.estimate import SceneSize, TaskMemory
+from hypercover.experiment.array_submission import SceneSize, TaskMemory
 from hypercover.experiment.tasks.experiment_plan import make_plan
 
 GIB = 2**30

@@ -1,29 +1,15 @@
-"""``hypercover submit``: sends an experiment to a batch system."""
+"""``hypercover submit``, ``resume`` and ``cancel``: a run as jobs of a batch system."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
-import typer
+from typer import Option
 
-from hypercover.cli.cluster.resource_options import resource_options
-from hypercover.cli.options import (
-    DATA,
-    DEVICE,
-    EXPERIMENT,
-    GRID,
-    PREPARED,
-    PROCESSES,
-    RUN_FOLDER,
-    RUN_SEED,
-    SCENE,
-    SET,
-    changes,
-    run_folder,
-)
+from hypercover.cli import options
 from hypercover.cli.terminal import say
-from hypercover.errors import CallError, counted
+from hypercover.errors import CallError, RunError, counted
 
 if TYPE_CHECKING:
     from hypercover.experiment.array_submission import ArrayBatch
@@ -108,42 +94,34 @@ def _scheduler_and_resources(
     scheduler: str | None, given: dict[str, Any]
 ) -> tuple[Scheduler, JobResources]:
     """Join the options of a call with the defaults of the site."""
-    from hypercover.experiment.config.site import (
-        Scheduler,
-        site_defaults,
-        site_path,
-        update_resources,
-    )
+    from hypercover.experiment.config import site
 
-    default, resources = site_defaults()
-    chosen, known = scheduler or default, get_args(Scheduler)
-    if chosen not in known:
+    default, resources = site.site_defaults()
+    chosen, names = scheduler or default, get_args(site.Scheduler)
+    if chosen not in names:
         raise CallError(
             f"A batch system must be named, got {chosen or 'none'}; give --scheduler "
-            f"{', '.join(known[:-1])} or {known[-1]}, or write scheduler: into {site_path()}."
+            f"{', '.join(names[:-1])} or {names[-1]}, or write scheduler: into "
+            f"{site.site_path()}."
         )
-    return cast(Scheduler, chosen), update_resources(resources, given)
+    return cast("site.Scheduler", chosen), site.update_resources(resources, given)
 
 
-@resource_options
-def command(
-    experiment: EXPERIMENT,
-    scheduler: Annotated[
-        str | None, typer.Option(help="slurm, pbs-torque or pbs-pro (default: the site's).")
-    ] = None,
-    out: RUN_FOLDER = None,
-    search: GRID = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the scripts and submit nothing.")
-    ] = False,
-    set_: SET = None,
-    data: DATA = None,
-    scene: SCENE = None,
-    seed: RUN_SEED = None,
-    device: DEVICE = "",
-    processes: PROCESSES = None,
+def submit(
     *,
-    resources: dict[str, Any],
+    experiment: options.EXPERIMENT,
+    scheduler: Annotated[
+        str | None, Option(help="slurm, pbs-torque or pbs-pro (default: the site's).")
+    ] = None,
+    out: options.RUN_FOLDER = None,
+    search: options.GRID = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Write the scripts and submit nothing.")
+    ] = False,
+    experiment_options: options.ExperimentOptions,
+    device: options.DEVICE = "",
+    processes: options.PROCESSES = None,
+    resource_options: options.ResourceOptions,
 ) -> None:
     """Send an experiment to Slurm or PBS as job arrays, each after those it needs.
 
@@ -153,18 +131,17 @@ def command(
 
     Example: hypercover submit fixed.yaml -o runs/fixed --scheduler slurm --time 2h
     """
-    from hypercover.cli.opening import experiment_called
     from hypercover.experiment.preparation import plan_run
 
-    system, requested = _scheduler_and_resources(scheduler, resources)
-    overrides = changes(set_, seed=seed, device=device, processes=processes)
-    read = experiment_called(experiment, out, overrides, data=data, choice=scene)
-    prepared = plan_run(read, run_folder(out, read.name), search=search)
-    submit_and_show(prepared, system, requested, dry_run=dry_run)
+    system, resources = _scheduler_and_resources(scheduler, resource_options.given)
+    loaded, folder = experiment_options.load(
+        experiment, out, device=device, processes=processes
+    )
+    prepared = plan_run(loaded, folder, search=search)
+    submit_and_show(prepared, system, resources, dry_run=dry_run)
 
 
-@resource_options
-def resume(run: PREPARED, *, resources: dict[str, Any]) -> None:
+def resume(*, run: options.PREPARED, resource_options: options.ResourceOptions) -> None:
     """Submit again what failed, was cancelled or got lost; finished tasks are kept.
 
     Options replace those of the previous submission.
@@ -183,7 +160,48 @@ def resume(run: PREPARED, *, resources: dict[str, Any]) -> None:
             f"Nothing was submitted from {prepared.folder}; call hypercover submit."
         )
     check_idle(prepared.folder, prepared.plan.registry)
-    if "directives" not in resources:
+    if resource_options.directives is None:
         check_directives(submission.resources.directives, "The previous submission")
-    updated = update_resources(submission.resources.model_dump(), resources)
-    submit_and_show(prepared, submission.scheduler, updated)
+    resources = update_resources(submission.resources.model_dump(), resource_options.given)
+    submit_and_show(prepared, submission.scheduler, resources)
+
+
+def cancel(run: options.PREPARED) -> None:
+    """Cancel all jobs of a run that wait or run; finished tasks are kept.
+
+    A job that was not submitted from this run folder is named and left alone.
+
+    Example: hypercover cancel runs/fixed
+    """
+    from hypercover.experiment.preparation import plan_folder
+    from hypercover.experiment.tasks.task_registry import REGISTRY
+    from hypercover.jobs.plan import Plan
+    from hypercover.jobs.submission import (
+        Submission,
+        cancel_jobs,
+        own_jobs,
+        remove_empty_output,
+    )
+
+    folder = plan_folder(run)
+    submission = Submission.load(folder)
+    own: list[str] = []
+    if submission is None:
+        # Raises for a folder without a run; an experiment that was changed is no error.
+        Plan.load(folder, REGISTRY)
+    else:
+        own, others = own_jobs(submission, folder)
+        if own:
+            cancel_jobs(submission, own)
+            submission.model_copy(update={"cancelled": True}).save(folder)
+            remove_empty_output(submission, folder)
+            again = shlex.join(["hypercover", "resume", str(folder)])
+            say(f"Cancelled: {', '.join(own)}. To resume: {again}")
+        if others:
+            verb = "was" if len(others) == 1 else "were"
+            raise RunError(
+                f"{', '.join(others)} {verb} not submitted from {folder} and {verb} left "
+                "alone, though its submission.json names them; cancel your own by hand."
+            )
+    if not own:
+        say("No job of this run waits or runs.")

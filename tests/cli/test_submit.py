@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hypercover.cli.cluster import work
+from hypercover.cli import plan
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import read_checksummed, write_checksummed
 from hypercover.jobs import submission
@@ -415,7 +415,7 @@ def test_an_experiment_changed_between_two_tasks_is_noticed(call, fields, monkey
     call("plan", fields.experiment, "-o", folder, "--ready")
     path = folder / "experiment.yaml"
 
-    say = work.say
+    say = plan.say
 
     def changing(line: str, **options) -> None:
         if line == "scene: done":
@@ -423,7 +423,7 @@ def test_an_experiment_changed_between_two_tasks_is_noticed(call, fields, monkey
             path.write_text(yaml.safe_dump(document | {"seed": 5}))
         say(line, **options)
 
-    monkeypatch.setattr(work, "say", changing)
+    monkeypatch.setattr(plan, "say", changing)
     said = call("work", folder, "--tasks", "scene,split-main-0")
     assert (said.code, said.out) == (2, "scene: done\n")
     assert "was changed since its plan was made" in said.err

@@ -1,4 +1,4 @@
-"""``hypercover status``: the tasks of a run that are done, run, wait or failed."""
+"""``hypercover status`` and ``logs``: the tasks of a run that are done, run, wait or failed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, get_args
 
-import typer
+from typer import Argument, Option
 
-from hypercover.cli.options import PREPARED
-from hypercover.cli.terminal import say
+from hypercover.cli import options
+from hypercover.cli.terminal import duration, new_console, say
 from hypercover.errors import counted
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from hypercover.jobs.task_status import TaskStatus
 
 
-_SHOWN = 10
-"""Failed tasks that are named."""
+_SHOWN, _TAIL = 10, 20
+"""Failed tasks that are named, and lines of their logs that are shown."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RunStatus:
     """Whether a job waits or runs."""
 
     @property
-    def moves(self) -> bool:
+    def changing(self) -> bool:
         """Whether the status can still change."""
         names = {task.status for task in self.tasks.values()}
         return self.active or not names.isdisjoint({"running", "waiting"})
@@ -79,83 +79,50 @@ def _reasons(tasks: Mapping[str, TaskStatus], submission: Submission) -> Reasons
     return submission.system.reasons(waiting, gone) if waiting or gone else {}
 
 
-def show_status(
-    prepared: PreparedRun, *, watch: bool, tasks: bool, interval: float = 30.0
-) -> None:
-    """Print the status of a run, once or until nothing runs or waits.
-
-    Parameters
-    ----------
-    watch : repeat until nothing runs or waits
-    tasks : print a line for each task
-    interval : seconds between two queries of the batch system
-    """
-    from hypercover.cli.tables import show
-
-    if watch and sys.stdout.isatty():
-        _watch(prepared, tasks=tasks, interval=interval)
-        return
-    while (status := read_status(prepared)).moves and watch:
-        time.sleep(interval)
-    show(_table(status, tasks=tasks))
-    # Line by line, so that paths stay in one piece and can be copied.
-    say(*_summary(prepared, status))
-
-
 def _watch(prepared: PreparedRun, *, tasks: bool, interval: float) -> None:
     """Show the status on a terminal, and update it until nothing runs or waits."""
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
 
-    from hypercover.cli.tables import new_console
-
     with Live(console=new_console(), auto_refresh=False) as live:
         while True:
             status = read_status(prepared)
             lines = (Text(line) for line in _summary(prepared, status))
             live.update(Group(_table(status, tasks=tasks), *lines), refresh=True)
-            if not status.moves:
+            if not status.changing:
                 return
             time.sleep(interval)
 
 
 def _table(status: RunStatus, *, tasks: bool) -> Table:
-    return _task_table(status) if tasks else _array_table(status)
-
-
-def _array_table(status: RunStatus) -> Table:
-    """Count the tasks of each array by their status."""
-    from rich.table import Table
-
+    """Tabulate each task, or count the tasks of each array by their status."""
+    if tasks:
+        return _task_table(status)
+    from hypercover.cli.tables import new_table
     from hypercover.jobs.task_status import StatusName
 
     names = get_args(StatusName)
-    table = Table("array", "job")
-    for name in names:
-        table.add_column(name, justify="right")
+    table = new_table(left=("array", "job"), right=names)
     arrays = status.submission.arrays if status.submission else ()
     rows = [(array.name, array.job) for array in arrays]
     if any(not task.array for task in status.tasks.values()):
         rows.insert(0, ("not in a job", "–"))
     for array, job in rows:
         own = array if job != "–" else ""
-        tasks = (task for task in status.tasks.values() if task.array == own)
-        counts = Counter(task.status for task in tasks)
+        counts = Counter(t.status for t in status.tasks.values() if t.array == own)
         table.add_row(array, job, *(str(counts[name] or "") for name in names))
     return table
 
 
 def _task_table(status: RunStatus) -> Table:
-    from rich.table import Table
+    from hypercover.cli.tables import new_table
 
-    from hypercover.cli.progress import duration
-
-    table = Table("", "task", "element", "", "time", "")
+    table = new_table(left=("", "task", "element", "", "time", ""))
     for number, task in enumerate(status.tasks.values(), start=1):
-        name = f"{100 * task.share:.0f} %" if task.status == "running" else task.status
-        took = "" if task.seconds is None else duration(task.seconds)
-        table.add_row(str(number), task.name, task.label, name, took, task.message)
+        state = f"{100 * task.share:.0f} %" if task.status == "running" else task.status
+        time = "" if task.seconds is None else duration(task.seconds)
+        table.add_row(str(number), task.name, task.label, state, time, task.message)
     return table
 
 
@@ -179,24 +146,23 @@ def _summary(prepared: PreparedRun, status: RunStatus) -> list[str]:
     lines = [f"{counted(len(tasks), 'task')}: {listed}.", *_waiting(tasks)]
     lines += [f"{task.name} {task.status}: {task.message}" for task in lost[:_SHOWN]]
     lines += [f"… and {len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []
-    if lost or (not status.moves and counts["done"] < len(tasks)):
+    if lost or (not status.changing and counts["done"] < len(tasks)):
         verb = "resume" if any(task.array for task in tasks.values()) else "work"
         folder = shlex.quote(str(prepared.folder))
         lines.append(f"To do what is missing: hypercover {verb} {folder}")
     return lines
 
 
-def command(
-    run: PREPARED,
+def status(
+    run: options.PREPARED,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Update it until nothing is left to do.")
+        bool, Option("--watch", help="Update it until nothing is left to do.")
     ] = False,
     interval: Annotated[
-        float,
-        typer.Option(min=0.1, help="Seconds between two queries of the batch system."),
+        float, Option(min=0.1, help="Seconds between two queries of the batch system.")
     ] = 30.0,
     tasks: Annotated[
-        bool, typer.Option("--tasks", help="A line for each task, not for each array.")
+        bool, Option("--tasks", help="A line for each task, not for each array.")
     ] = False,
 ) -> None:
     """Show which tasks of a run are done, run, wait or failed.
@@ -206,19 +172,24 @@ def command(
 
     Example: hypercover status runs/fixed --watch
     """
+    from hypercover.cli.tables import show
     from hypercover.experiment.preparation import load_prepared
 
-    show_status(load_prepared(run), watch=watch, tasks=tasks, interval=interval)
-
-
-_TAIL = 20
-"""Lines of a log that are shown if no task is named."""
+    prepared = load_prepared(run)
+    if watch and sys.stdout.isatty():
+        _watch(prepared, tasks=tasks, interval=interval)
+        return
+    while (status := read_status(prepared)).changing and watch:
+        time.sleep(interval)
+    show(_table(status, tasks=tasks))
+    # Line by line, so that paths stay in one piece and can be copied.
+    say(*_summary(prepared, status))
 
 
 def logs(
-    run: PREPARED,
+    run: options.PREPARED,
     task: Annotated[
-        str | None, typer.Argument(help="Number or name of a task; default: what failed.")
+        str | None, Argument(help="Number or name of a task; default: what failed.")
     ] = None,
 ) -> None:
     """Print the log of a task, or the end of the log of everything that failed.
@@ -237,14 +208,14 @@ def logs(
         say("Nothing failed; name a task to read its log.")
     scripts = scripts_folder(prepared.folder)
     for name in names:
-        one, files = status.tasks[name], TaskFiles(prepared.folder, name)
-        say(f"{name} ({one.status}), {files.log}:")
+        found, files = status.tasks[name], TaskFiles(prepared.folder, name)
+        say(f"{name} ({found.status}), {files.log}:")
         lines = files.read_log().splitlines()
         say(*(lines if task else lines[-_TAIL:]))
-        if status.submission is None or not one.array:
+        if status.submission is None or not found.array:
             continue
-        patterns = status.submission.system.output_patterns(one.job, one.element)
+        patterns = status.submission.system.output_patterns(found.job, found.element)
         printed = [path for pattern in patterns for path in scripts.glob(pattern)]
-        for path in (scripts / f"{one.array}-{one.element}.out", *printed):
+        for path in (scripts / f"{found.array}-{found.element}.out", *printed):
             if path.exists() and path.stat().st_size:
                 say(f"Its job printed into {path}")

@@ -1,1 +1,0 @@
-"""Verbs that plan, submit and follow the tasks of a run."""
