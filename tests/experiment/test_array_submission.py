@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.array_submission import SceneSize, TaskMemory
+from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.tasks.experiment_plan import make_plan
 
 GIB = 2**30
