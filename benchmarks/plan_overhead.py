@@ -121,7 +121,7 @@ def cost_of_looking(count: int) -> tuple[int, float, float, float]:
         with patch("os.fsync"):
             for number, task in enumerate(plan.tasks):
                 if number % 10:
-                    record = TaskRecord.of(plan.fingerprints[task.name], {}, 1.0)
+                    record = TaskRecord(plan.fingerprints[task.name], {}, 1.0, "host", 1)
                     TaskFiles(run, task.name).write_record(record)
         began = time.process_time()
         found = load_prepared(run)

@@ -318,7 +318,7 @@ def test_every_command_refuses_in_one_sentence(
         "labels": fields.labels,
         "experiment": fields.experiment,
     }
-    monkeypatch.setattr("hypercover.jobs.dask_cluster._CONNECT", 0.5)
+    monkeypatch.setattr("hypercover.jobs.dask_executor._CONNECT", 0.5)
     answer = call(*(word.format(**known) for word in words))
     assert said in answer.sentence
     assert list(empty.iterdir()) == []

@@ -15,8 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from hypercover.cli.options import choose_executor
 from hypercover.errors import CallError, ModelError, RunError
-from hypercover.jobs import dask_cluster, dask_executor
-from hypercover.jobs.dask_cluster import WorkerRequest
+from hypercover.jobs import dask_executor
 from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.executor import InProcessExecutor, TaskState
 from hypercover.jobs.local import LocalExecutor, thread_limits
@@ -165,7 +164,7 @@ def test_another_user_runs_no_code_on_the_workers_of_this_machine(
     executor = DaskExecutor(workers=1)
     executor.open(plan, tmp_path, lambda *_said: None)
     try:
-        address = executor._cluster.client.scheduler.address
+        address = executor._client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")
         plain = address.replace("tls:", "tcp:")
         # The intruder knows how: a cluster without keys runs the code.
@@ -186,6 +185,13 @@ def test_a_worker_that_sees_no_run_folder_or_another_version_says_so(tmp_path):
     assert dask_executor._unfit(tmp_path, own, "tcp://a:1") is None
 
 
+def settings_of(where, resources, logs):
+    """What is asked for the job of a worker that has the cores of its resources."""
+    executor = DaskExecutor(where, resources=resources)
+    executor._folder = logs
+    return executor._job_settings(where, resources.cpus, logs)
+
+
 @pytest.mark.parametrize(
     ("where", "spec"),
     [
@@ -201,23 +207,22 @@ def test_a_job_of_a_worker_asks_for_what_is_resources(tmp_path, where, spec):
         partition="fast", account="a1", time="2h", cpus=3, memory="2GiB",
         modules=["cuda/12"], directives=["--constraint=k80"],
     )  # fmt: skip
-    request = WorkerRequest(1, 3, resources=resources, logs=tmp_path)
-    asked = dask_cluster._job_settings(where, request)
+    asked = settings_of(where, resources, tmp_path)
     assert asked.items() >= spec.items()
-    job = getattr(dask_jobqueue, dask_cluster.BATCH_CLUSTERS[where]).job_cls
+    job = getattr(dask_jobqueue, dask_executor.BATCH_CLUSTERS[where]).job_cls
     own = {name: value for name, value in asked.items() if name != "scheduler_options"}
     script = job(scheduler="tcp://127.0.0.1:1", name="w", **own).job_script()
     for said in ("fast", "a1", "02:00:00", "load_module cuda/12", "--constraint=k80"):
         assert said in script
     assert "--nthreads 1" in script
     assert "None" not in script
-    bare = dask_cluster._job_settings(where, WorkerRequest(1, 1))
-    assert not {"queue", "account", "walltime", "log_directory"} & set(bare)
+    bare = settings_of(where, JobResources(), tmp_path)
+    assert not {"queue", "account", "walltime"} & set(bare)
 
 
 def test_a_batch_system_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CallError, match="There is no qsub on the PATH"):
+    with pytest.raises(CallError, match="qsub is not on the PATH"):
         choose_executor(None, dask="pbs-torque")
 
 
@@ -238,7 +243,7 @@ def test_a_run_ends_where_no_worker_can_do_it(tmp_path, registry, executor, monk
 def test_a_scheduler_that_does_not_answer_is_one_sentence(
     tmp_path, registry, where, said, monkeypatch
 ):
-    monkeypatch.setattr("hypercover.jobs.dask_cluster._CONNECT", 1.0)
+    monkeypatch.setattr("hypercover.jobs.dask_executor._CONNECT", 1.0)
     prepared = []
     with pytest.raises(CallError, match=said):
         run_plan(
@@ -376,9 +381,8 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, registry,
 @pytest.fixture(params=["torque", pytest.param("pro", marks=pytest.mark.slow)])
 def pbs(request, monkeypatch):
     """A stand-in for PBS; what Slurm makes of workers is in ``test_dask_slurm.py``."""
-    monkeypatch.setattr(dask_cluster, "_POLL", 0.2)
-    monkeypatch.setattr(dask_cluster, "_ADAPT", 0.2)
-    monkeypatch.setattr("hypercover.jobs.dask_executor._POLL", 0.2)
+    for name in ("_JOBS_POLL", "_ADAPT", "_POLL"):
+        monkeypatch.setattr(dask_executor, name, 0.2)
     with (
         TemporaryDirectory(prefix="pbs-") as home,
         pbs_double(Path(home) / "d", request.param) as double,
@@ -408,7 +412,7 @@ def test_another_user_runs_no_code_on_workers_of_a_batch_system(
         keys = list((tmp_path / "tasks" / "dask").glob(".dask-jobqueue.worker.*"))
         assert len(keys) == 3
         assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
-        address = executor._cluster.client.scheduler.address
+        address = executor._client.scheduler.address
         assert intruded(address) == ["refused", "refused"]
         task = plan.task("s2")
         executor.submit(task)
@@ -447,14 +451,14 @@ def test_a_worker_whose_job_ended_once_is_sent_again(tmp_path, registry, pbs, mo
     broken = tmp_path / "broken"
     broken.touch()
     lines = [f"[ ! -e {broken} ] || {{ rm {broken}; exit 1; }}"]
-    monkeypatch.setattr(dask_cluster, "module_lines", lambda _modules: lines)
+    monkeypatch.setattr(dask_executor, "module_lines", lambda _modules: lines)
     assert run_plan(squares(registry), tmp_path, on(pbs))["sum"] == 5
     assert len(pbs.begun) == 2
 
 
 def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
     with pytest.raises(CallError, match="Dask's jobs cannot name a folder with spaces"):
-        dask_cluster._key_folder(WorkerRequest(1, 1, logs=tmp_path / "a b"))
+        dask_executor._key_folder(tmp_path / "a b")
 
 
 @pytest.mark.parametrize(
@@ -470,13 +474,13 @@ def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
     ],
 )
 def test_memory_of_workers_can_be_left_out_or_asked_for_by_the_core(
-    wishes, slurm, torque, pro
+    tmp_path, wishes, slurm, torque, pro
 ):
-    request = WorkerRequest(1, 2, resources=JobResources(cpus=2, **wishes))
-    asked = dask_cluster._job_settings("slurm", request)
+    resources = JobResources(cpus=2, **wishes)
+    asked = settings_of("slurm", resources, tmp_path)
     assert asked["job_directives_skip"] == ["--mem="]
     assert [line for line in asked.get("job_extra_directives", []) if "mem" in line] == (
         [slurm] if slurm else []
     )
     for where, spec in (("pbs-torque", torque), ("pbs-pro", pro)):
-        assert dask_cluster._job_settings(where, request)["resource_spec"] == spec
+        assert settings_of(where, resources, tmp_path)["resource_spec"] == spec

@@ -139,7 +139,7 @@ def test_every_result_arrives_once_whoever_dies(
 def test_workers_whose_jobs_end_at_once_are_asked_for_three_times(
     cluster, shared_tasks, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("hypercover.jobs.dask_cluster._POLL", 1.0)
+    monkeypatch.setattr("hypercover.jobs.dask_executor._JOBS_POLL", 1.0)
     said = (
         r"3 jobs of Dask's workers on slurm ended one after another before any did a task; "
         r"the last, \d+, printed: .*the module Nope cannot be loaded on "
@@ -155,7 +155,7 @@ def test_another_user_runs_no_code_on_the_workers(
     plan.save(tmp_path)
     executor.open(plan, tmp_path, lambda *_said: None)
     try:
-        address = executor._cluster.client.scheduler.address
+        address = executor._client.scheduler.address
         assert intruded(address) == ["refused", "refused"]
     finally:
         executor.close()

@@ -14,11 +14,11 @@ import subprocess
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.jobs.batch_system import ElementStatus
+from hypercover.experiment.tasks.task_registry import REGISTRY
+from hypercover.jobs.batch_system import ElementStatus, JobArray, PBSPro, Torque
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import JobArray
-from hypercover.jobs.job_script import array_script
-from hypercover.jobs.pbs import PBSPro, Torque
+from hypercover.jobs.job_arrays import ArrayBatch, array_script
+from hypercover.jobs.plan import Plan
 from hypercover.jobs.resources import JobResources
 
 SIZE = r"[1-9]\d*(b|kb|mb|gb|tb)"
@@ -77,10 +77,9 @@ def made(system, folder, *, elements=3, kind="plain", **wishes) -> str:
     array = JobArray(
         "2-train", tuple((f"t{n}",) for n in range(elements)), kind, ("1-scene",)
     )
-    return array_script(
-        array, system, JobResources(**wishes), folder=folder, place=folder / "jobs",
-        command=["/opt/h/bin/hypercover"], python=["/opt/h/bin/python"], processes=2,
-    )  # fmt: skip
+    plan, resources = Plan((), REGISTRY), JobResources(**wishes)
+    batch = ArrayBatch(plan, folder, "hypercover", system.name, resources, (array,), 2)
+    return array_script(batch, array, ["/opt/h/bin/hypercover"])
 
 
 @pytest.mark.parametrize("dialect", PARTS)

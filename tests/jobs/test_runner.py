@@ -15,7 +15,7 @@ from hypercover.errors import CallError, ModelError, OutputError, RunError
 from hypercover.jobs.executor import InProcessExecutor, TaskState
 from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import result_of
+from hypercover.jobs.record import Failure, result_of
 from hypercover.jobs.runner import run_plan
 from hypercover.jobs.worker import main as worker
 
@@ -125,6 +125,13 @@ def test_an_error_raised_on_purpose_keeps_its_type(tmp_path, trial_tasks, execut
         run_plan(one(trial_tasks, "full"), tmp_path, executor)
     assert caught.value.errno == 28
     assert caught.value.strerror == "Cannot write x: the disk is full."
+
+
+def test_a_failure_of_a_stranger_is_an_error_of_this_package_or_a_failed_run():
+    """Its kind is the name of a type in `errors`, and never of anything else there."""
+    for kind in ("counted", "SceneError2", "__doc__"):
+        assert type(Failure(kind, "x", errno=5).error()) is RunError
+    assert type(Failure("ModelError", "x").error()) is ModelError
 
 
 def test_purpose_and_accident_together_are_a_failed_run(tmp_path, trial_tasks):
@@ -366,27 +373,13 @@ def test_tasks_may_tidy_up_on_ctrl_c(tmp_path, trial_tasks, marks):
     assert marks(tmp_path)["tidied"] == 1
 
 
-def test_a_task_can_be_done_by_hand(tmp_path, trial_tasks, capsys):
-    plan = squares(trial_tasks, 2)
-    plan.save(tmp_path)
-    assert worker([trial_tasks.home, str(tmp_path), "sum"]) == 2
-    assert "needs s0, which is not done" in capsys.readouterr().err
-    assert worker([trial_tasks.home, str(tmp_path), "s0", "s1", "sum"]) == 0
-    assert result_of(tmp_path, "sum") == 1
-    assert worker([trial_tasks.home, str(tmp_path), "zzz"]) == 2
-    assert "no task 'zzz'" in capsys.readouterr().err
+def test_a_worker_that_is_called_wrongly_says_so(tmp_path, trial_tasks, capsys):
+    squares(trial_tasks).save(tmp_path)
     assert worker([]) == 2
-    assert worker(["os:system", str(tmp_path), "sum"]) == 2
+    assert worker(["os:system", str(tmp_path)]) == 2
     assert "'os:system' is not a registry of tasks" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("function", "code"), [("fall", 1), ("refuse", 2), ("full", 2)])
-def test_the_exit_code_of_a_task_done_by_hand(
-    tmp_path, trial_tasks, capsys, function, code
-):
-    one(trial_tasks, function).save(tmp_path)
-    assert worker([trial_tasks.home, str(tmp_path), "only"]) == code
-    assert "The task only failed:" in capsys.readouterr().err
+    assert worker([trial_tasks.home, str(tmp_path / "none")]) == 2
+    assert "There is no plan" in capsys.readouterr().err
 
 
 def test_a_result_that_is_not_there_is_named(tmp_path):

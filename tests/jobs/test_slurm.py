@@ -8,24 +8,21 @@ import pytest
 
 from hypercover.errors import CallError
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.jobs.batch_system import ElementStatus, parse_job_id
+from hypercover.jobs.batch_system import ElementStatus, JobArray, Slurm, parse_job_id
 from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import JobArray
-from hypercover.jobs.job_script import array_script, task_list
+from hypercover.jobs.job_arrays import ArrayBatch, array_script, task_list
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import run_plan
-from hypercover.jobs.slurm import Slurm
 
 
 def made(folder, *, kind="plain", processes=1, title="run", **wishes) -> str:
     array = JobArray("2-train", (("a", "b"), ("c",)), kind, ("1-scene",))
-    return array_script(
-        array, Slurm(), JobResources(**wishes), folder=folder, place=folder / "jobs",
-        command=["/opt/h/bin/hypercover"], python=["/opt/h/bin/python"], processes=processes,
-        title=title,
-    )  # fmt: skip
+    resources = JobResources(**wishes)
+    plan = Plan((), REGISTRY)
+    batch = ArrayBatch(plan, folder, title, "slurm", resources, (array,), processes)
+    return array_script(batch, array, ["/opt/h/bin/hypercover"])
 
 
 def test_what_is_asked_for_is_written(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hypercover import stopping
-from hypercover.errors import RunError
+from hypercover.errors import CallError, RunError
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import TaskFiles, result_of
 from hypercover.jobs.worker import do_tasks
@@ -91,6 +91,12 @@ def test_needs_that_nobody_did_are_named(trial_tasks, done):
         done(chain(trial_tasks), "last")
 
 
+def test_an_unknown_task_is_refused(trial_tasks, done):
+    with pytest.raises(CallError, match="no task 'zzz'"):
+        done(chain(trial_tasks), "a", "zzz")
+    assert done.said == []
+
+
 def test_a_process_that_dies_is_tried_again(tmp_path, trial_tasks, done, marks):
     plan = Plan((Task("only", "die", {"times": 1}),), trial_tasks)
     assert done(plan, "only") == ["only: done"]
@@ -125,18 +131,20 @@ def test_work_that_gets_no_further_is_given_up(tmp_path, trial_tasks, done, warn
     assert "--time" in TaskFiles(tmp_path, "only").read_failure().message
 
 
+_COPY = """
+import sys
+from hypercover.jobs.plan import Plan, Registry
+from hypercover.jobs.worker import do_tasks
+plan = Plan.load(sys.argv[1], Registry.at("trial_tasks:REGISTRY"))
+do_tasks(plan, sys.argv[1], ["only"], threads=1, say=print)
+"""
+
+
 def test_a_second_copy_does_no_harm(tmp_path, trial_tasks):
     """After the death of a machine its copy of the work runs on beside the new one."""
     plan = Plan((Task("only", "square", {"number": 3, "pause": 1.0}),), trial_tasks)
     plan.save(tmp_path)
-    call = [
-        sys.executable,
-        "-m",
-        "hypercover.jobs.worker",
-        trial_tasks.home,
-        str(tmp_path),
-        "only",
-    ]
+    call = [sys.executable, "-c", _COPY, str(tmp_path)]
     both = [subprocess.Popen(call, env=os.environ) for _ in range(2)]
     assert [one.wait(60) for one in both] == [0, 0]
     found = json.loads((tmp_path / "tasks" / "only.json").read_text())

@@ -496,7 +496,7 @@ def choose_executor(
         )
     if kind == "dask":
         from hypercover.experiment.config.site import site_defaults, update_resources
-        from hypercover.jobs.dask_cluster import check_scheduler
+        from hypercover.jobs.dask_executor import check_scheduler
         from hypercover.jobs.dask_executor import DaskExecutor
 
         on_site = dask is not None and "://" not in dask

@@ -197,9 +197,9 @@ def logs(
     Example: hypercover logs runs/fixed train-main-0-cnn
     """
     from hypercover.experiment.preparation import load_prepared
+    from hypercover.jobs.job_arrays import scripts_folder
     from hypercover.jobs.plan import select_tasks
     from hypercover.jobs.record import TaskFiles
-    from hypercover.jobs.submission import scripts_folder
 
     prepared = load_prepared(run)
     status = read_status(prepared)

@@ -12,9 +12,9 @@ from hypercover.cli.terminal import say
 from hypercover.errors import CallError, RunError, counted
 
 if TYPE_CHECKING:
-    from hypercover.experiment.array_submission import ArrayBatch
     from hypercover.experiment.config.site import Scheduler
     from hypercover.experiment.preparation import PreparedRun
+    from hypercover.jobs.job_arrays import ArrayBatch
     from hypercover.jobs.resources import JobResources
 
 
@@ -27,7 +27,7 @@ def submit_and_show(
 ) -> None:
     """Submit the missing tasks of a plan, and print what was submitted."""
     from hypercover.experiment.array_submission import make_arrays, send, write_only
-    from hypercover.jobs.submission import scripts_folder
+    from hypercover.jobs.job_arrays import scripts_folder
 
     batch = make_arrays(prepared, scheduler, resources)
     if not batch.arrays:
@@ -35,11 +35,11 @@ def submit_and_show(
         say(f"All {tasks} are done; nothing is submitted.")
         return
     if dry_run:
-        scripts = write_only(batch)
+        scripts = write_only(prepared, batch)
         ids = dict.fromkeys((array.name for array in batch.arrays), "not submitted")
         say(*_summary(batch, ids), *(f"Script: {script}" for script in scripts))
         return
-    sent = send(batch)
+    sent = send(prepared, batch)
     say(*_summary(batch, {array.name: f"job {array.job}" for array in sent.arrays}))
     say(f"Scripts: {scripts_folder(prepared.folder)}")
     then = shlex.join(["hypercover", "status", str(prepared.folder)])

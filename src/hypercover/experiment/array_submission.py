@@ -20,12 +20,12 @@ from hypercover.experiment.preparation import PreparedRun, prepare
 from hypercover.experiment.tasks.experiment_plan import network_tasks
 from hypercover.experiment.tasks.run_context import parse_chain
 from hypercover.features.tree_of_shapes import PEAK_BYTES
-from hypercover.jobs import submission
-from hypercover.jobs.batch_system import check_commands, is_available
-from hypercover.jobs.job_arrays import ArrayKind, JobArray, make_job_arrays
+from hypercover.jobs.batch_system import SYSTEMS, ArrayKind, JobArray
+from hypercover.jobs.job_arrays import ArrayBatch, array_script, make_job_arrays
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import task_record
 from hypercover.jobs.resources import JobResources, format_time
+from hypercover.jobs.submission import Submission, submit_arrays, write_scripts
 
 _DEFAULT_TIME = 3600
 """Seconds of the shortest time limit that is chosen without ``--time``."""
@@ -155,30 +155,6 @@ class TaskMemory:
         return parse_chain(self.experiment, spec.features).outputs(self.size.bands)
 
 
-@dataclass(frozen=True)
-class ArrayBatch:
-    """Job arrays that are ready to be submitted."""
-
-    prepared: PreparedRun
-    """Plan and folder."""
-    scheduler: Scheduler
-    """Name of the batch system."""
-    resources: JobResources
-    """What each element is given, with a time limit and memory."""
-    arrays: tuple[JobArray, ...]
-    """The arrays."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Run folder, processes that train a network together, and name of the jobs."""
-        processes = self.prepared.experiment.processes
-        return {
-            "folder": self.prepared.folder,
-            "processes": processes,
-            "title": self.prepared.title,
-        }
-
-
 def make_arrays(
     prepared: PreparedRun, scheduler: Scheduler, resources: JobResources
 ) -> ArrayBatch:
@@ -211,16 +187,19 @@ def make_arrays(
         # Each of the processes that train a network holds the scene and its windows.
         memory[name] *= prepared.experiment.processes if kind == "ranks" else 1
     full = resources.model_copy(update=_defaults(resources, arrays, seconds, memory))
+    batch = ArrayBatch(
+        plan,
+        prepared.folder,
+        prepared.title,
+        scheduler,
+        full,
+        arrays,
+        prepared.experiment.processes,
+    )
     for array in arrays:
         # Raises what the batch system cannot provide before anything is written.
-        submission.SYSTEMS[scheduler].header(
-            array,
-            full.share(gpus=array.kind != "plain"),
-            prepared.title,
-            submission.scripts_folder(folder),
-            umask="0022",
-        )
-    return ArrayBatch(prepared, scheduler, full, arrays)
+        array_script(batch, array, [])
+    return batch
 
 
 def _check_time(
@@ -240,7 +219,7 @@ def _check_time(
             )
 
 
-def send(batch: ArrayBatch) -> submission.Submission:
+def send(prepared: PreparedRun, batch: ArrayBatch) -> Submission:
     """Write plan, experiment and scripts into the run folder, and submit the scripts.
 
     Raises
@@ -250,25 +229,21 @@ def send(batch: ArrayBatch) -> submission.Submission:
     OutputError
         If the folder cannot be written.
     """
-    check_commands(submission.SYSTEMS[batch.scheduler])
-    prepare(batch.prepared)
-    plan = batch.prepared.plan
-    return submission.submit_arrays(
-        batch.arrays, batch.scheduler, batch.resources, plan=plan, **batch.settings
-    )
+    batch.system.check_commands()
+    prepare(prepared)
+    return submit_arrays(batch)
 
 
-def write_only(batch: ArrayBatch) -> list[Path]:
+def write_only(prepared: PreparedRun, batch: ArrayBatch) -> list[Path]:
     """Write what `send` writes without submitting it; return the scripts."""
-    prepare(batch.prepared)
-    system = submission.SYSTEMS[batch.scheduler]
-    return submission.write_scripts(batch.arrays, system, batch.resources, **batch.settings)
+    prepare(prepared)
+    return write_scripts(batch)
 
 
 def _most_elements(scheduler: Scheduler, resources: JobResources) -> int | None:
     """Return how many elements an array may have, if the batch system can tell."""
-    system = submission.SYSTEMS[scheduler]
-    if not is_available(system):
+    system = SYSTEMS[scheduler]
+    if not system.is_available():
         return None
     partitions = {resources.share(gpus=gpus).partition for gpus in (True, False)}
     try:

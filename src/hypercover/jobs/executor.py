@@ -3,25 +3,26 @@
 import inspect
 import logging
 import os
+import platform
 import time
-from collections import deque
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import partial
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any, Protocol
 
-from hypercover.files import collect_written, open_to_append
+from hypercover.files import collect_written, open_to_append, write_error
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import (
     Failure,
-    Reporter,
+    Report,
     TaskFiles,
     TaskRecord,
     file_checksums,
+    reporter,
 )
-from hypercover.types import Report
 
 Notify = Callable[[str, float, str], None]
 """Called with a task's name, the share done and what is being done."""
@@ -42,33 +43,84 @@ class TaskState(Enum):
     """Cancelled or stopped."""
 
 
-class Executor(Protocol):
-    """Does tasks that are ready; their order is up to the caller.
+ACTIVE = (TaskState.WAITING, TaskState.RUNNING)
+
+
+class Executor(ABC):
+    """Does tasks that are ready; of several, the first of the plan starts first.
 
     With it an experiment runs unchanged on a laptop and on a cluster.
     """
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
         """Prepare for the tasks of a plan in a run folder."""
+        self._plan, self._folder, self._notify = plan, folder, notify
+        self._states: dict[str, TaskState] = {}
+        self._failures: dict[str, Failure] = {}
+        self._queue: list[tuple[int, str]] = []
 
     def submit(self, task: Task) -> None:
-        """Accept a task whose needs are done."""
+        """Accept a task whose needs are done.
+
+        Raises
+        ------
+        OutputError
+            If nothing can be written into the folder.
+        """
+        log = TaskFiles(self._folder, task.name).log
+        try:
+            log.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(log, error) from error
+        self._enqueue(task.name)
+
+    def _enqueue(self, name: str) -> None:
+        self._states[name] = TaskState.WAITING
+        heappush(self._queue, (self._plan.positions[name], name))
+
+    def _next_task(self) -> Task | None:
+        """Take the waiting task that comes first in the plan."""
+        while self._queue:
+            name = heappop(self._queue)[1]
+            if self._states[name] is TaskState.WAITING:
+                return self._plan.task(name)
+        return None
+
+    def _end(self, name: str, failure: Failure | None) -> None:
+        """Note that a task is done, or failed."""
+        self._states[name] = TaskState.DONE if failure is None else TaskState.FAILED
+        if failure is not None:
+            self._failures[name] = failure
+
+    def _deadly(self, name: str, message: str, trace: str) -> Failure:
+        """Write and return the failure of a task whose processes died."""
+        files = TaskFiles(self._folder, name)
+        advice = f"see {files.log}, and check the memory it may use."
+        failure = Failure("RunError", f"{message}; {advice}", trace)
+        files.write_failure(failure)
+        return failure
 
     def state(self, task: Task) -> TaskState:
         """Return the state of a submitted task."""
+        return self._states[task.name]
 
     def failure(self, task: Task) -> Failure | None:
         """Return the error of a failed task."""
-
-    def cancel(self, task: Task) -> None:
-        """Cancel a task that waits or runs."""
+        return self._failures.get(task.name)
 
     def logs(self, task: Task) -> str:
         """Return the output of a task."""
+        return TaskFiles(self._folder, task.name).read_log()
 
+    @abstractmethod
+    def cancel(self, task: Task) -> None:
+        """Cancel a task that waits or runs."""
+
+    @abstractmethod
     def wait(self, seconds: float) -> Sequence[Task]:
         """Work or wait for at most ``seconds``; return the tasks whose state changed."""
 
+    @abstractmethod
     def close(self) -> None:
         """End all running tasks; only finished results remain."""
 
@@ -86,8 +138,7 @@ def do_task(
     report
         Called with (share, message) from inside the task, in addition to the progress file.
     """
-    task, files = plan.task(name), TaskFiles(folder, name)
-    fingerprint = plan.fingerprints[name]
+    files, fingerprint = TaskFiles(folder, name), plan.fingerprints[name]
     if files.read_record(fingerprint) is not None:
         return None
     try:
@@ -95,56 +146,46 @@ def do_task(
         with suppress(OSError):
             files.result.unlink(missing_ok=True)
         files.forget()
-        function = plan.registry[task.kind].load()
-        record = _record(
-            function, task, fingerprint, Path(folder), _reporting(files, report)
-        )
-        files.write_record(record)
+        files.write_record(_record(plan, files, name, reporter(files, report)))
     except Exception as error:
         # A copy on a machine that was believed dead may have finished it.
-        if files.read_record(fingerprint) is not None:
-            return None
-        return _failed(files, Failure.of(error))
+        if files.read_record(fingerprint) is None:
+            return _failed(files, Failure.of(error))
     return None
 
 
-def _record(
-    function: Callable[..., Any],
-    task: Task,
-    fingerprint: str,
-    folder: Path,
-    report: Report,
-) -> TaskRecord:
+def _record(plan: Plan, files: TaskFiles, name: str, report: Report) -> TaskRecord:
     """Call the function of a task and return the record of its result."""
+    task = plan.task(name)
+    function = plan.registry[task.kind].load()
     extra = {"report": report} if "report" in inspect.signature(function).parameters else {}
     began, spent = time.perf_counter(), _processor_seconds()
     with collect_written() as paths:
-        result = function(folder, **task.arguments, **extra)
+        result = function(files.folder, **task.arguments, **extra)
     seconds, spent = time.perf_counter() - began, _processor_seconds() - spent
-    return TaskRecord.of(
-        fingerprint,
+    return TaskRecord(
+        plan.fingerprints[name],
         result,
-        seconds,
-        file_checksums(folder, paths),
-        processor=max(0.0, spent),
+        seconds=round(seconds, 6),
+        host=platform.node(),
+        pid=os.getpid(),
+        began=round(time.time() - seconds, 6),
+        processor=round(max(0.0, spent), 6),
+        cores=_cores(),
+        files=file_checksums(files.folder, paths),
     )
+
+
+def _cores() -> int:
+    """Count the cores that the libraries of this process may use."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(own, int(limit)) if limit.isdigit() and int(limit) else own
 
 
 def _processor_seconds() -> float:
     """Return the processor time of this process and of its ended children."""
     return sum(os.times()[:4])
-
-
-def _reporting(files: TaskFiles, listen: Report | None) -> Report:
-    """Return the function with which a task reports its progress."""
-    write = Reporter(files)
-
-    def report(share: float, what: str) -> None:
-        write(share, what)
-        if listen is not None:
-            listen(share, what)
-
-    return report
 
 
 def _failed(files: TaskFiles, failure: Failure) -> Failure:
@@ -158,60 +199,34 @@ def _failed(files: TaskFiles, failure: Failure) -> Failure:
     return failure
 
 
-class InProcessExecutor:
+class InProcessExecutor(Executor):
     """Does one task per call of `wait`, the first of the plan that is ready.
 
     Examples
     --------
-    >>> from hypercover import run_experiment
-    >>> run_experiment("fields.yaml", "runs/fields", executor=InProcessExecutor())  # doctest: +SKIP
+    >>> from tempfile import TemporaryDirectory
+    >>> from hypercover.jobs.plan import Registry, TaskKind
+    >>> from hypercover.jobs.runner import run_plan
+    >>> kinds = Registry("shop:KINDS", {"list": TaskKind("os:listdir")})
+    >>> with TemporaryDirectory() as folder:
+    ...     run_plan(Plan((Task("look", "list"),), kinds), folder, InProcessExecutor())
+    {'look': ['tasks']}
     """
-
-    def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
-        """Prepare for the tasks of a plan in a run folder."""
-        self._plan, self._folder, self._notify = plan, folder, notify
-        self._queue: deque[Task] = deque()
-        self._states: dict[str, TaskState] = {}
-        self._failures: dict[str, Failure] = {}
-
-    def submit(self, task: Task) -> None:
-        """Accept a task; a later call of `wait` does it."""
-        TaskFiles(self._folder, task.name).log.unlink(missing_ok=True)
-        self._queue.append(task)
-        self._states[task.name] = TaskState.WAITING
-
-    def state(self, task: Task) -> TaskState:
-        """Return the state of a submitted task."""
-        return self._states[task.name]
-
-    def failure(self, task: Task) -> Failure | None:
-        """Return the error of a failed task."""
-        return self._failures.get(task.name)
 
     def cancel(self, task: Task) -> None:
         """Cancel a task that still waits."""
         if self._states.get(task.name) is TaskState.WAITING:
-            self._queue.remove(task)
             self._states[task.name] = TaskState.CANCELLED
-
-    def logs(self, task: Task) -> str:
-        """Return the traceback of a failed task; its output went to the console."""
-        failure = TaskFiles(self._folder, task.name).read_failure()
-        return failure.trace if failure else ""
 
     def wait(self, seconds: float) -> Sequence[Task]:
         """Do the next task, however long it takes."""
-        if not self._queue:
+        task = self._next_task()
+        if task is None:
             return []
-        task = min(self._queue, key=lambda one: self._plan.positions[one.name])
-        self._queue.remove(task)
         self._states[task.name] = TaskState.RUNNING
         self._notify(task.name, 0.0, "")
         report = partial(self._notify, task.name)
-        failure = do_task(self._plan, task.name, self._folder, report=report)
-        if failure is not None:
-            self._failures[task.name] = failure
-        self._states[task.name] = TaskState.FAILED if failure else TaskState.DONE
+        self._end(task.name, do_task(self._plan, task.name, self._folder, report=report))
         return [task]
 
     def close(self) -> None:

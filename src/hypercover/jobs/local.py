@@ -12,14 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from hypercover.errors import CallError
 from hypercover.files import open_to_append, write_error
-from hypercover.jobs.executor import Notify, TaskState
+from hypercover.jobs.executor import ACTIVE, Executor, Notify, TaskState
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
 
@@ -31,16 +30,8 @@ _GRACE = 3.0
 """Seconds a process has to end by itself."""
 _LOOK = 0.5
 """Seconds between checks of the progress of tasks."""
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "GDAL_NUM_THREADS",
-)
+_LIMITED = "OMP OPENBLAS MKL BLIS NUMEXPR NUMBA GDAL"
+_THREADS = (*(f"{name}_NUM_THREADS" for name in _LIMITED.split()), "VECLIB_MAXIMUM_THREADS")
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +43,19 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def worker_count(workers: int | None) -> int:
+    """Return a number of workers, by default one per two cores.
+
+    Raises
+    ------
+    CallError
+        If it is below 1.
+    """
+    if workers is not None and workers < 1:
+        raise CallError(f"The number of workers must be at least 1, got {workers}.")
+    return workers or max(1, cores() // 2)
+
+
 def thread_limits(threads: int) -> dict[str, str]:
     """Return the environment variables that limit libraries to so many threads."""
     return dict.fromkeys(_THREADS, str(threads))
@@ -61,17 +65,12 @@ class _Process:
     """One worker process and its task."""
 
     def __init__(self, registry: str, folder: Path, threads: int, log: Path) -> None:
-        environment = os.environ | thread_limits(threads)
+        call = [sys.executable, "-P", "-m", _PROGRAM, registry, str(folder)]
         with open_to_append(log) as errors:
+            # In a new session only the parent handles Ctrl-C, and it can end the whole group.
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _PROGRAM, registry, str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment,
-                # Only the parent handles Ctrl-C, and it can end the whole group.
-                start_new_session=True,
-            )
+                call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                env=os.environ | thread_limits(threads), start_new_session=True)  # fmt: skip
         assert self.process.stdin is not None  # noqa: S101
         assert self.process.stdout is not None  # noqa: S101
         self.names, self.answers = self.process.stdin, self.process.stdout
@@ -99,11 +98,6 @@ class _Process:
         with suppress(OSError):
             os.killpg(self.process.pid, number)
 
-    def ask_to_stop(self) -> None:
-        """Ask the process, but not its children, to stop where it can resume."""
-        with suppress(OSError):
-            self.process.terminate()
-
     def end(self) -> None:
         """Wait for the process to end, then kill it."""
         try:
@@ -123,7 +117,7 @@ class _Process:
             self.names.close()
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Does up to ``workers`` tasks at once, each in a process of its own.
 
     Parameters
@@ -137,24 +131,17 @@ class LocalExecutor:
     Examples
     --------
     >>> from hypercover import run_experiment
-    >>> executor = LocalExecutor(workers=4)
-    >>> run_experiment("fields.yaml", "runs/fields", executor=executor)  # doctest: +SKIP
+    >>> run_experiment("fixed.yaml", "runs/fixed", executor=LocalExecutor(4))  # doctest: +SKIP
+    >>> LocalExecutor(4).workers
+    4
     """
 
     def __init__(self, workers: int | None = None, *, threads: int | None = None) -> None:
-        if workers is not None and workers < 1:
-            raise CallError(f"The number of workers must be at least 1, got {workers}.")
-        self.workers = workers or max(1, cores() // 2)
-        self.threads = threads
+        self.workers, self.threads = worker_count(workers), threads
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
         """Prepare for the tasks of a plan in a run folder."""
-        self._folder, self._notify = folder, notify
-        self._registry = plan.registry.home
-        self._positions = plan.positions
-        self._queue: deque[Task] = deque()
-        self._states: dict[str, TaskState] = {}
-        self._failures: dict[str, Failure] = {}
+        super().open(plan, folder, notify)
         self._tries: dict[str, int] = {}
         self._stopping: set[str] = set()
         self._processes: list[_Process] = []
@@ -166,51 +153,22 @@ class LocalExecutor:
         self._most = min(self.workers, plan.width)
         self._share = self.threads or max(1, cores() // self._most)
 
-    def submit(self, task: Task) -> None:
-        """Accept a task; it starts as soon as a process is free.
-
-        Raises
-        ------
-        OutputError
-            If nothing can be written into the folder.
-        """
-        log = TaskFiles(self._folder, task.name).log
-        try:
-            log.unlink(missing_ok=True)
-        except OSError as error:
-            raise write_error(log, error) from error
-        self._states[task.name] = TaskState.WAITING
-        self._tries[task.name] = 0
-        self._queue.append(task)
-
-    def state(self, task: Task) -> TaskState:
-        """Return the state of a submitted task."""
-        return self._states[task.name]
-
-    def failure(self, task: Task) -> Failure | None:
-        """Return the error of a failed task."""
-        return self._failures.get(task.name)
-
     def ask_to_stop(self, task: Task) -> None:
         """Ask a running task to write a checkpoint and stop; its process then ends."""
         self._stopping.add(task.name)
         for process in self._processes:
             if process.task is task:
-                process.ask_to_stop()
+                # The process, but not its children.
+                process.process.terminate()
 
     def cancel(self, task: Task) -> None:
         """Cancel a task; if it runs, its process is killed."""
-        if self._states.get(task.name) is TaskState.WAITING:
-            self._queue.remove(task)
         for process in self._processes:
             if process.task is task:
                 process.signal(signal.SIGKILL)
-        if self._states.get(task.name) in (TaskState.WAITING, TaskState.RUNNING):
-            self._finish(task, TaskState.CANCELLED)
-
-    def logs(self, task: Task) -> str:
-        """Return the output of a task."""
-        return TaskFiles(self._folder, task.name).read_log()
+        if self._states.get(task.name) in ACTIVE:
+            self._states[task.name] = TaskState.CANCELLED
+            self._changed.append(task)
 
     def wait(self, seconds: float) -> Sequence[Task]:
         """Wait until the state of a task changes, for at most ``seconds``."""
@@ -243,22 +201,24 @@ class LocalExecutor:
 
     def _assign(self) -> None:
         """Assign waiting tasks to free processes, and start more if allowed."""
-        while self._queue:
-            process = next((one for one in self._processes if one.task is None), None)
+        while True:
+            process = next((p for p in self._processes if p.task is None), None)
             if process is None and len(self._processes) >= self._most:
                 return
-            task = min(self._queue, key=lambda one: self._positions[one.name])
-            self._queue.remove(task)
+            task = self._next_task()
+            if task is None:
+                return
             if process is None:
                 process = self._start(TaskFiles(self._folder, task.name).log)
             self._states[task.name] = TaskState.RUNNING
-            self._tries[task.name] += 1
+            self._tries[task.name] = 1 + self._tries.get(task.name, 0)
             process.start(task)
             self._notify(task.name, 0.0, "")
 
     def _start(self, log: Path) -> _Process:
         try:
-            process = _Process(self._registry, self._folder, self._share, log)
+            home = self._plan.registry.home
+            process = _Process(home, self._folder, self._share, log)
         except OSError as error:
             raise write_error(log, error) from error
         self._processes.append(process)
@@ -271,17 +231,12 @@ class LocalExecutor:
             if task is None or answer["task"] != task.name:
                 continue
             process.task = None
-            if isinstance(failure, dict):
-                self._failures[task.name] = Failure(**failure)
-            self._finish(task, TaskState.FAILED if failure else TaskState.DONE)
-
-    def _finish(self, task: Task, state: TaskState) -> None:
-        self._states[task.name] = state
-        self._changed.append(task)
+            self._end(task.name, Failure(**failure) if isinstance(failure, dict) else None)
+            self._changed.append(task)
 
     def _reap(self) -> None:
         """Remove processes that have died, and try their tasks once more."""
-        for process in [one for one in self._processes if one.process.poll() is not None]:
+        for process in [p for p in self._processes if p.process.poll() is not None]:
             self._take_answers(process)
             self._selector.unregister(process.answers)
             self._processes.remove(process)
@@ -292,25 +247,18 @@ class LocalExecutor:
 
     def _interrupted(self, task: Task, code: int) -> None:
         if code == EXIT_STOPPED or task.name in self._stopping:
-            self._finish(task, TaskState.CANCELLED)
+            self._states[task.name] = TaskState.CANCELLED
+            self._changed.append(task)
             return
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         _log.warning("The process of the task %s ended by %s.", task.name, how)
         if self._tries[task.name] < _TRIES:
-            self._states[task.name] = TaskState.WAITING
-            self._queue.appendleft(task)
+            self._enqueue(task.name)
             self._notify(task.name, 0.0, f"its process ended by {how}; trying again")
             return
-        files = TaskFiles(self._folder, task.name)
-        failure = Failure(
-            "RunError",
-            f"Its process ended by {how} {_TRIES} times; see {files.log}, and check the memory "
-            "it may use.",
-            files.read_log()[-4000:],
-        )
-        files.write_failure(failure)
-        self._failures[task.name] = failure
-        self._finish(task, TaskState.FAILED)
+        message = f"Its process ended by {how} {_TRIES} times"
+        self._end(task.name, self._deadly(task.name, message, self.logs(task)[-4000:]))
+        self._changed.append(task)
 
     def _report_progress(self) -> None:
         """Report the progress of running tasks, at most twice a second."""

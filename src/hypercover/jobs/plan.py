@@ -8,12 +8,12 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -53,21 +53,15 @@ class TaskKind:
 
     def load(self) -> Callable[..., Any]:
         """Import the function."""
-        module, name = self.function.split(":")
-        function: Callable[..., Any] = getattr(import_module(module), name)
+        function: Callable[..., Any] = resolve_name(self.function)
         return function
 
 
+@dataclass(frozen=True)
 class Registry:
     """The kinds of task that plans may hold, by name.
 
     A plan is data, and data from a stranger must not choose which code runs.
-
-    Parameters
-    ----------
-    home : str
-        ``package.module:NAME`` from which other processes import this registry.
-    kinds : mapping of str to TaskKind
 
     Examples
     --------
@@ -79,9 +73,10 @@ class Registry:
     hypercover.errors.CallError: There is no kind of task 'os.system'; known are tidy.
     """
 
-    def __init__(self, home: str, kinds: Mapping[str, TaskKind]) -> None:
-        self.home = home
-        self._kinds = dict(kinds)
+    home: str
+    """``package.module:NAME`` from which other processes import this registry."""
+    kinds: Mapping[str, TaskKind]
+    """The kinds by name."""
 
     @classmethod
     def at(cls, home: str) -> "Registry":
@@ -92,15 +87,13 @@ class Registry:
         CallError
             If there is no registry.
         """
-        module, _, name = home.partition(":")
         try:
-            registry = getattr(import_module(module), name, None)
-        except (ImportError, ValueError):
+            registry = resolve_name(home)
+        except (ImportError, AttributeError, ValueError):
             registry = None
         if not isinstance(registry, cls):
             raise CallError(
-                f"{home!r} is not a registry of tasks; give one such as "
-                "hypercover.experiment.tasks.task_registry:REGISTRY."
+                f"{home!r} is not a registry of tasks; give package.module:NAME of a Registry."
             )
         return registry
 
@@ -112,16 +105,12 @@ class Registry:
         CallError
             If the name is unknown.
         """
-        if kind not in self._kinds:
+        if kind not in self.kinds:
+            known = ", ".join(sorted(self.kinds))
             raise CallError(
-                f"There is no kind of task {kind[:_SHOWN]!r}; known are "
-                f"{', '.join(sorted(self._kinds))}."
+                f"There is no kind of task {kind[:_SHOWN]!r}; known are {known}."
             )
-        return self._kinds[kind]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of the kinds."""
-        return iter(self._kinds)
+        return self.kinds[kind]
 
     def check(self, kind: str, arguments: Mapping[str, Any]) -> None:
         """Refuse unknown kinds and arguments.
@@ -133,12 +122,17 @@ class Registry:
         try:
             self[kind].arguments.model_validate(dict(arguments))
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))[:_SHOWN]
-            message = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
+            fault = first_fault(error)
             raise CallError(
-                f"A task of the kind {kind} takes other arguments ({where!r}: {message})."
+                f"A task of the kind {kind} takes other arguments ({fault})."
             ) from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """Name the first entry that is wrong, and what is wrong with it."""
+    fault = error.errors()[0]
+    where = ".".join(map(str, fault["loc"]))[:_SHOWN] or "the file"
+    return f"{where!r}: {fault['msg'].removeprefix('Value error, ').rstrip('.')[:200]}"
 
 
 FOLDER = "tasks"
@@ -190,8 +184,7 @@ class Task:
             )
         if not _KIND.fullmatch(self.kind):
             raise CallError(
-                f"The task {self.name} must name its kind in lower-case letters, digits and "
-                f"_, got {self.kind[:80]!r}."
+                f"The task {self.name} must name its kind in a-z, 0-9 and _, got {self.kind[:80]!r}."
             )
         if not 0 < self.weight < float("inf"):
             raise CallError(
@@ -206,20 +199,8 @@ class Task:
             return json.dumps(facts, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise CallError(
-                f"The arguments of the task {self.name} must be plain JSON values, "
-                f"but {error}."
+                f"The arguments of the task {self.name} must be plain JSON values, but {error}."
             ) from error
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the task as a JSON object."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "arguments": dict(self.arguments),
-            "needs": list(self.needs),
-            "weight": self.weight,
-            "key": self.key,
-        }
 
 
 @dataclass(frozen=True)
@@ -243,28 +224,21 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Refuse repeated names, unknown kinds, arguments and needs, and cycles."""
-        object.__setattr__(self, "tasks", tuple(self.tasks))
-        if len(self._by_name) < len(self.tasks):
-            names = [task.name for task in self.tasks]
-            twice = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(task.name for task in self.tasks)
+        if twice := sorted(name for name, count in counts.items() if count > 1):
             raise CallError(
                 f"Each task needs its own name; given twice: {', '.join(twice)}."
             )
         for task in self.tasks:
-            self._check(task)
-            unknown = [need for need in task.needs if need not in self._by_name]
-            if unknown:
+            try:
+                self.registry.check(task.kind, task.arguments)
+            except CallError as error:
+                raise CallError(f"The task {task.name} is refused: {error}") from None
+            if unknown := [need for need in task.needs if need not in counts]:
                 raise CallError(
                     f"The task {task.name} needs {', '.join(unknown)}, which the plan lacks."
                 )
         _ = self.ordered
-
-    def _check(self, task: Task) -> None:
-        """Refuse a task that is not in the registry."""
-        try:
-            self.registry.check(task.kind, task.arguments)
-        except CallError as error:
-            raise CallError(f"The task {task.name} is refused: {error}") from None
 
     @cached_property
     def _by_name(self) -> dict[str, Task]:
@@ -286,13 +260,19 @@ class Plan:
         """Position of each task in the given order, by name."""
         return {task.name: at for at, task in enumerate(self.tasks)}
 
+    def depths(self, names: Collection[str]) -> dict[str, int]:
+        """Return for some tasks, in order, the longest chain of needs among them before each."""
+        depths: dict[str, int] = {}
+        for task in self.ordered:
+            if task.name in names:
+                before = (depths[need] for need in task.needs if need in depths)
+                depths[task.name] = 1 + max(before, default=-1)
+        return depths
+
     @cached_property
     def width(self) -> int:
         """Tasks that may be ready at once: the most at one depth of needs."""
-        depths: dict[str, int] = {}
-        for task in self.ordered:
-            depths[task.name] = 1 + max((depths[need] for need in task.needs), default=-1)
-        return max(Counter(depths.values()).values(), default=1)
+        return max(Counter(self.depths(self._by_name).values()).values(), default=1)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -328,7 +308,7 @@ class Plan:
 
     def save(self, folder: str | Path) -> None:
         """Write the plan into a run folder, as ``tasks/plan.json``."""
-        tasks = [task.to_json() for task in self.tasks]
+        tasks = _plain(self.tasks)
         document = {"format": _FORMAT, "version": _VERSION, "sha256": _hash_of(tasks)}
         write_json(Path(folder) / FOLDER / _FILE, document | {"tasks": tasks})
 
@@ -343,37 +323,25 @@ class Plan:
         """
         path = Path(folder) / FOLDER / _FILE
         document = _read(path)
-        tasks = document["tasks"]
-        if _hash_of(tasks) != document.get("sha256"):
+        plain = document["tasks"]
+        if _hash_of(plain) != document.get("sha256"):
             raise CallError(f"{path} was changed or cut off; run the experiment again.")
         try:
-            entries = _ENTRIES.validate_python(tasks)
+            tasks = _TASKS.validate_python(plain)
+            fault = "" if _plain(tasks) == plain else "it has other entries than a plan has"
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))[:_SHOWN]
-            raise CallError(
-                f"{path} is damaged ({where}: {fault['msg']}); run the experiment again."
-            ) from None
-        return cls(tuple(entry.task() for entry in entries), registry)
+            fault = first_fault(error)
+        if fault:
+            raise CallError(f"{path} is damaged ({fault}); run the experiment again.")
+        return cls(tasks, registry)
 
 
-class _Entry(BaseModel):
-    """A task in ``plan.json``."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: str
-    kind: str
-    arguments: dict[str, Any]
-    needs: list[str]
-    weight: float
-    key: str
-
-    def task(self) -> Task:
-        return Task(**dict(self) | {"needs": tuple(self.needs)})
+_TASKS = TypeAdapter(tuple[Task, ...])
 
 
-_ENTRIES = TypeAdapter(list[_Entry])
+def _plain(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    """Return tasks as JSON objects."""
+    return [vars(task) | {"needs": list(task.needs)} for task in tasks]
 
 
 def _hash(text: str) -> str:
@@ -391,8 +359,7 @@ def _read(path: Path) -> dict[str, Any]:
             text = opened.read(_MOST_TEXT + 1)
     except OSError as error:
         raise CallError(
-            f"There is no plan: {path} cannot be read ({error.strerror}); "
-            "run the experiment first."
+            f"There is no plan: {path} cannot be read ({error.strerror}); run the experiment."
         ) from error
     try:
         document = json.loads(text) if len(text) <= _MOST_TEXT else None
@@ -420,28 +387,22 @@ def select_tasks(plan: Plan, *texts: str) -> list[str]:
 
     Examples
     --------
-    >>> from hypercover.jobs.plan import Task
-    >>> from hypercover.jobs.plan import Registry, TaskKind
     >>> kinds = Registry("shop:KINDS", {"tidy": TaskKind("shop.work:tidy")})
     >>> plan = Plan(tuple(Task(name, "tidy") for name in "abcd"), kinds)
     >>> select_tasks(plan, "2-3", "d,b")
     ['b', 'c', 'd']
     """
-    words = (word.strip() for text in texts for word in text.split(","))
-    names = (name for word in words if word for name in _names(plan, word))
-    return list(dict.fromkeys(names))
-
-
-def _names(plan: Plan, word: str) -> Iterator[str]:
-    """Yield the tasks that one word selects."""
-    numbers = _RANGE.fullmatch(word)
-    if numbers is None:
-        yield plan.task(word).name
-        return
-    first, last = int(numbers[1]), int(numbers[2] or numbers[1])
-    if not 1 <= first <= last <= len(plan.tasks):
-        raise CallError(
-            f"The plan has {counted(len(plan.tasks), 'task')}, numbered from 1, and not "
-            f"{word!r}; hypercover plan lists them."
-        )
-    yield from (task.name for task in plan.ordered[first - 1 : last])
+    names: dict[str, None] = {}
+    for word in filter(None, map(str.strip, ",".join(texts).split(","))):
+        numbers = _RANGE.fullmatch(word)
+        if numbers is None:
+            names[plan.task(word).name] = None
+            continue
+        first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+        if not 1 <= first <= last <= len(plan.tasks):
+            raise CallError(
+                f"The plan has {counted(len(plan.tasks), 'task')}, numbered from 1, and not "
+                f"{word!r}; hypercover plan lists them."
+            )
+        names |= dict.fromkeys(task.name for task in plan.ordered[first - 1 : last])
+    return list(names)

@@ -9,13 +9,13 @@ that is done, ``tasks/NAME.log`` its output.
 import json
 import logging
 import os
-import platform
 import re
 import stat
+import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,9 +24,18 @@ from pydantic import Field, TypeAdapter
 
 from hypercover import errors
 from hypercover.errors import HypercoverError, RunError
-from hypercover.files import file_sha256, read_checksummed, write_checksummed, write_json
+from hypercover.files import (
+    file_sha256,
+    open_to_append,
+    read_checksummed,
+    write_checksummed,
+    write_json,
+)
 from hypercover.jobs.plan import FOLDER, Plan
 
+Report = Callable[[float, str], None]
+"""Receives the share that is done, from 0 to 1, and what is being done.  That of
+`hypercover.types` would load NumPy into every worker before it knows its task."""
 _EDITED = (".qml", ".aux.xml")
 """Files that other programs may change: QGIS keeps styles in the first, GDAL statistics in
 the second.  They are not written again as long as they are whole."""
@@ -58,39 +67,8 @@ class TaskRecord:
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Size in bytes and SHA-256 of each file it wrote, by its path in the run folder."""
 
-    @classmethod
-    def of(
-        cls,
-        fingerprint: str,
-        result: Any,
-        seconds: float,
-        files: Mapping[str, tuple[int, str]] | None = None,
-        *,
-        processor: float | None = None,
-    ) -> "TaskRecord":
-        """Make the record of a task that this process has just finished."""
-        began = round(time.time() - seconds, 6)
-        return cls(
-            fingerprint,
-            result,
-            round(seconds, 6),
-            platform.node(),
-            os.getpid(),
-            began,
-            None if processor is None else round(processor, 6),
-            _cores(),
-            dict(files or {}),
-        )
-
 
 _RECORD = TypeAdapter(TaskRecord)
-
-
-def _cores() -> int:
-    """Count the cores that the libraries of this process may use."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(there, int(limit)) if limit.isdigit() and int(limit) else there
 
 
 @dataclass(frozen=True)
@@ -109,10 +87,9 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
         """Make the failure of a caught error."""
-        number = error.errno if isinstance(error, OSError) else None
-        text = (
-            error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        )
+        number, text = None, str(error)
+        if isinstance(error, OSError):
+            number, text = error.errno, error.strerror or text
         trace = "".join(traceback.format_exception(error))
         return cls(type(error).__name__, text, trace, number)
 
@@ -123,15 +100,19 @@ class Failure:
         return first if self.deliberate else f"{self.kind}: {first}"
 
     @property
+    def _own_type(self) -> type[HypercoverError] | None:
+        kind = getattr(errors, self.kind, None)
+        own = isinstance(kind, type) and issubclass(kind, HypercoverError)
+        return kind if own else None
+
+    @property
     def deliberate(self) -> bool:
         """Whether hypercover raised the error on purpose."""
-        return self.kind in errors.__all__
+        return self._own_type is not None
 
     def error(self) -> HypercoverError:
         """Return the error, in its own type if hypercover raised it."""
-        kind: type[HypercoverError] = (
-            getattr(errors, self.kind) if self.deliberate else RunError
-        )
+        kind = self._own_type or RunError
         if self.errno is not None and issubclass(kind, OSError):
             return kind(self.errno, self.message)
         return kind(self.message if self.deliberate else self.headline)
@@ -145,28 +126,15 @@ class TaskFiles:
 
     def __init__(self, folder: str | Path, name: str) -> None:
         self.folder = Path(folder)
-        # Paths are only made when used: a plan may have ten thousand tasks.
-        self._stem = f"{FOLDER}/{name}"
-
-    @property
-    def result(self) -> Path:
+        home = self.folder / FOLDER
+        self.result = home / f"{name}.json"
         """File of the result."""
-        return self.folder / f"{self._stem}.json"
-
-    @property
-    def failure(self) -> Path:
+        self.failure = home / f"{name}.error"
         """File of the error."""
-        return self.folder / f"{self._stem}.error"
-
-    @property
-    def progress(self) -> Path:
+        self.progress = home / f"{name}.progress"
         """File of the progress."""
-        return self.folder / f"{self._stem}.progress"
-
-    @property
-    def log(self) -> Path:
+        self.log = home / f"{name}.log"
         """File of the output."""
-        return self.folder / f"{self._stem}.log"
 
     def read_record(self, fingerprint: str) -> TaskRecord | None:
         """Return the result if it is intact and has this fingerprint.
@@ -251,33 +219,59 @@ class TaskFiles:
         except OSError:
             return ""
 
-    def drop_empty_log(self) -> None:
-        """Remove an empty log: thousands of tasks need no empty files."""
-        with suppress(OSError):
-            if self.log.stat().st_size == 0:
-                self.log.unlink()
 
+def reporter(files: TaskFiles, listen: Report | None = None) -> Report:
+    """Return the function that writes the progress of a task, at most twice a second.
 
-class Reporter:
-    """Writes the progress of a task, at most twice a second."""
+    Parameters
+    ----------
+    listen : called with every report, too
+    """
+    after = 0.0
 
-    def __init__(self, files: TaskFiles) -> None:
-        self._files = files
-        self._next = 0.0
-
-    def __call__(self, share: float, what: str) -> None:
+    def report(share: float, what: str) -> None:
         """Write the share done, 0 to 1, and what is being done."""
+        nonlocal after
         now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + 0.5
-        # Nothing depends on it: it is not synced, and the result reports a full disk.
-        path = self._files.progress
-        draft = path.with_name(f".{path.name}.part")
+        if now >= after:
+            after = now + 0.5
+            # Nothing depends on it: it is not synced, and the result reports a full disk.
+            draft = files.progress.with_name(f".{files.progress.name}.part")
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+                draft.write_text(json.dumps({"share": float(share), "what": str(what)}))
+                os.replace(draft, files.progress)
+        if listen is not None:
+            listen(share, what)
+
+    return report
+
+
+@contextmanager
+def printing_to(files: TaskFiles) -> Iterator[None]:
+    """Redirect all output of this process, that of C code included, to a task's log.
+
+    An empty log is removed: thousands of tasks need no empty files.
+    """
+    before = [os.dup(1), os.dup(2)]
+    try:
+        with open_to_append(files.log) as log:
+            _redirect([log.fileno(), log.fileno()])
+        yield
+    finally:
+        _redirect(before)
+        for opened in before:
+            os.close(opened)
         with suppress(OSError):
-            draft.unlink(missing_ok=True)
-            draft.write_text(json.dumps({"share": float(share), "what": str(what)}))
-            os.replace(draft, path)
+            if files.log.stat().st_size == 0:
+                files.log.unlink()
+
+
+def _redirect(targets: list[int]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number, target in enumerate(targets, start=1):
+        os.dup2(target, number)
 
 
 def task_record(plan: Plan, folder: str | Path, name: str) -> TaskRecord | None:

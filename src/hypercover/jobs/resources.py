@@ -82,14 +82,20 @@ def format_time(seconds: int) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
+def warning_seconds(limit: int) -> int:
+    """Return how many seconds before its time limit a job is warned.
+
+    Examples
+    --------
+    >>> warning_seconds(3600), warning_seconds(60)
+    (120, 15)
+    """
+    return min(120, limit // 4)
+
+
 def _bytes(text: Any) -> int:
-    """Return the bytes of a size such as 4GiB."""
-    return parse_size(text if isinstance(text, str) else str(text))
-
-
-def _bytes_or_none(text: Any) -> int:
-    """Return the bytes of a size; 0 for ``none``, which requests no memory."""
-    size = 0 if text == "none" else _bytes(text)
+    """Return the bytes of a size such as 4GiB; 0 for ``none``, which requests no memory."""
+    size = 0 if text == "none" else parse_size(str(text))
     if 0 < size < _MIN_MEMORY:
         raise ValueError(f"must be 1MiB at least, or none, got {str(text)[:40]!r}")
     return size
@@ -146,10 +152,9 @@ def check_directives(directives: Sequence[str], source: str) -> None:
 _Word = Annotated[str, AfterValidator(_word)]
 _Line = Annotated[str, AfterValidator(_option)]
 _Limit = Annotated[int, BeforeValidator(_limit), PlainSerializer(format_time)]
-_Size = Annotated[int, BeforeValidator(_bytes), PlainSerializer(lambda size: f"{size}B")]
 _Memory = Annotated[
     int,
-    BeforeValidator(_bytes_or_none),
+    BeforeValidator(_bytes),
     PlainSerializer(lambda size: f"{size}B" if size else "none"),
 ]
 
@@ -174,7 +179,7 @@ class JobResources(BaseModel):
     """Cores of a machine."""
     memory: _Memory | None = None
     """Bytes of memory of a machine; 0, written ``none``: left to the site."""
-    memory_per_cpu: Annotated[_Size, Field(ge=_MIN_MEMORY)] | None = None
+    memory_per_cpu: Annotated[_Memory, Field(ge=_MIN_MEMORY)] | None = None
     """Bytes of memory per core, instead of ``memory``."""
     gpu_partition: _Word | None = None
     """Partition or queue of tasks with GPUs; None: ``partition``."""
@@ -195,10 +200,7 @@ class JobResources(BaseModel):
     def _check_memory(self) -> Self:
         """Refuse memory per machine and per core together: systems take one of them."""
         if self.memory and self.memory_per_cpu:
-            raise ValueError(
-                "memory is given per machine and per core; keep one of memory "
-                "and memory_per_cpu"
-            )
+            raise ValueError("memory is given twice; keep one of memory and memory_per_cpu")
         return self
 
     def share(self, *, gpus: bool) -> "JobResources":
@@ -207,9 +209,9 @@ class JobResources(BaseModel):
         Examples
         --------
         >>> resources = JobResources(partition="main", gpu_partition="gpus", gpus=2, gpu_cpus=8)
-        >>> [(one.partition, one.gpus, one.cpus) for one in
-        ...  (resources.share(gpus=False), resources.share(gpus=True))]
-        [('main', 0, 1), ('gpus', 2, 8)]
+        >>> with_gpus = resources.share(gpus=True)
+        >>> resources.share(gpus=False).partition, with_gpus.partition, with_gpus.cpus
+        ('main', 'gpus', 8)
         """
         if not (gpus and self.gpus):
             return self.model_copy(update={"gpus": 0})

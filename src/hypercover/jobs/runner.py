@@ -12,7 +12,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
-from hypercover.errors import CallError, HypercoverError, OutputError, RunError, counted
+from hypercover.errors import CallError, HypercoverError, RunError, counted
 from hypercover.files import make_folder, open_to_append, write_error
 from hypercover.jobs.executor import Executor, TaskState
 from hypercover.jobs.plan import FOLDER, Plan, Task
@@ -75,10 +75,7 @@ def run_plan(
         try:
             # First of all: a cluster that does not answer must not cost finished results.
             executor.open(plan, place, run.notify)
-            _remove_drafts(place)
-            if prepare is not None:
-                prepare()
-            plan.save(place)
+            _prepare(plan, place, prepare)
             run.run()
         finally:
             executor.close()
@@ -94,11 +91,17 @@ def prepare_plan(plan: Plan, folder: str | Path, prepare: Callable[[], None]) ->
     CallError
         If another run is active in this folder.
     """
-    place = Path(folder)
-    with folder_lock(place):
-        _remove_drafts(place)
+    with folder_lock(Path(folder)):
+        _prepare(plan, Path(folder), prepare)
+
+
+def _prepare(plan: Plan, folder: Path, prepare: Callable[[], None] | None) -> None:
+    """Write what the tasks read, and remove the drafts that killed processes left."""
+    for draft in (folder / FOLDER).glob(".*.part*"):
+        draft.unlink(missing_ok=True)
+    if prepare is not None:
         prepare()
-        plan.save(place)
+    plan.save(folder)
 
 
 class _Run:
@@ -147,34 +150,34 @@ class _Run:
     def _keep(self, task: Task) -> bool:
         """Take the result of an earlier run if it and all its files are intact."""
         files = TaskFiles(self.folder, task.name)
-        record = files.read_record(self.plan.fingerprints[task.name])
-        damaged = [] if record is None else list(files.damaged(record))
-        if damaged:
+        record = task_record(self.plan, self.folder, task.name)
+        if record is None:
+            return False
+        if damaged := next(files.damaged(record), None):
             _log.warning(
                 "%s was changed or damaged since it was written: %s is done again.",
-                damaged[0],
+                damaged,
                 task.name,
             )
             files.result.unlink(missing_ok=True)
-        if not self._take(task):
             return False
+        self._take(task, record)
         self._kept += task.weight
         self._report(task.name, "kept")
         return True
 
-    def _take(self, task: Task) -> bool:
-        """Take the result of a task if it is done."""
-        record = task_record(self.plan, self.folder, task.name)
-        if record is not None:
-            self.records[task.name] = record
-            self._finished += task.weight
-            self._shares.pop(task.name, None)
-        return record is not None
+    def _take(self, task: Task, record: TaskRecord) -> None:
+        """Take the result of a task that is done."""
+        self.records[task.name] = record
+        self._finished += task.weight
+        self._shares.pop(task.name, None)
 
     def _finish(self, task: Task) -> bool:
         """Note how a task ended; skip those that need it if it failed."""
         state = self.executor.state(task)
-        if state is TaskState.DONE and self._take(task):
+        record = task_record(self.plan, self.folder, task.name)
+        if state is TaskState.DONE and record is not None:
+            self._take(task, record)
             self._report(task.name, "done")
             return True
         failure = self.executor.failure(task) or Failure(
@@ -188,18 +191,13 @@ class _Run:
             self._report(name, "skipped", f"it needs {task.name}, which failed")
         return False
 
-    @property
-    def _done(self) -> float:
-        """Share of the plan that is done, by weight."""
-        shares = self._shares.items()
-        running = sum(self.plan.task(name).weight * share for name, share in shares)
-        return (self._finished + running) / self._total
-
     def _report(self, name: str, what: Any, message: str = "") -> None:
         """Report an event."""
         if self.progress is None:
             return
-        done = self._done
+        shares = self._shares.items()
+        running = sum(self.plan.task(name).weight * share for name, share in shares)
+        done = (self._finished + running) / self._total
         share = 1.0 if name in self.records else self._shares.get(name, 0.0)
         new = done - self._kept / self._total
         left = (time.monotonic() - self._began) / new * (1.0 - done) if new > 0 else None
@@ -222,13 +220,10 @@ def folder_lock(folder: Path) -> Iterator[None]:
             lock.seek(0)
             owner = lock.read(200).decode(errors="replace").strip()
             raise CallError(
-                f"Another run is active in {folder} ({owner}); wait until it ends or choose "
-                "another folder."
+                f"Another run is active in {folder} ({owner}); wait, or choose another folder."
             ) from error
         except OSError as error:
-            raise OutputError(
-                error.errno, f"Cannot lock {path}: {error.strerror}; choose another folder."
-            ) from error
+            raise write_error(path, error) from error
         # Only informative, so a full disk is no reason to stop.
         with suppress(OSError):
             lock.truncate(0)
@@ -258,12 +253,6 @@ def check_links(folder: Path) -> None:
                     f"{entry.path} is a link, but a run only writes into its own folder; replace "
                     "the link by its target, or choose another run folder."
                 )
-
-
-def _remove_drafts(folder: Path) -> None:
-    """Remove the drafts of results that killed processes left."""
-    for draft in (folder / FOLDER).glob(".*.part*"):
-        draft.unlink(missing_ok=True)
 
 
 def _raise(failures: dict[str, Failure], folder: Path) -> None:

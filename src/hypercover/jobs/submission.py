@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,21 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder, write_json, write_text
-from hypercover.jobs.batch_system import BatchSystem, ElementStates, is_available
-from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import JobArray
-from hypercover.jobs.job_script import array_script, current_umask, task_list
-from hypercover.jobs.pbs import PBSPro, Torque
-from hypercover.jobs.plan import Plan, Registry
+from hypercover.jobs.batch_system import (
+    SYSTEMS,
+    BatchSystem,
+    ElementStates,
+    JobArray,
+    SystemName,
+)
+from hypercover.jobs.executor import ACTIVE, TaskState
+from hypercover.jobs.job_arrays import ArrayBatch, array_script, scripts_folder, task_list
+from hypercover.jobs.plan import Plan, Registry, first_fault
 from hypercover.jobs.record import TaskFiles, read_json
 from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import folder_lock
-from hypercover.jobs.slurm import Slurm
 
-SYSTEMS: Mapping[str, BatchSystem] = {
-    system.name: system for system in (Slurm(), Torque(), PBSPro())
-}
-"""The batch systems by their names on the command line."""
 _FILE = "submission.json"
 _log = logging.getLogger(__name__)
 _TOO_MANY = re.compile(r"array|limit|exceed|too many|maximum", re.IGNORECASE)
@@ -44,7 +43,6 @@ _REPEAT = 40.0
 """Seconds after which running jobs are cancelled again."""
 _TRIES, _LOOKS = 5, 3
 """Times that a waiting job is deleted, and checks after each whether it is gone."""
-_ACTIVE = (TaskState.WAITING, TaskState.RUNNING)
 _POLL = 0.5
 """Seconds between checks whether cancelled jobs have ended."""
 _SETTLED = 5.0
@@ -73,7 +71,7 @@ class Submission(BaseModel):
 
     format: Literal["hypercover-submission"] = "hypercover-submission"
     version: Literal[1] = 1
-    scheduler: Literal["slurm", "pbs-torque", "pbs-pro"]
+    scheduler: SystemName
     """Name of the batch system."""
     resources: Annotated[JobResources, Field(alias="wanted")]
     """Resources of each element."""
@@ -91,11 +89,6 @@ class Submission(BaseModel):
     def jobs(self) -> list[str]:
         """Numbers of the jobs."""
         return [array.job for array in self.arrays]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Number of elements of each job."""
-        return {array.job: len(array.elements) for array in self.arrays}
 
     def save(self, folder: Path) -> None:
         """Write ``submission.json`` into a run folder."""
@@ -120,22 +113,15 @@ class Submission(BaseModel):
         try:
             return cls.model_validate(read_json(path))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
             raise CallError(
-                f"{path} is damaged ({where}: {first['msg']}); remove it after cancelling "
-                "the jobs by hand."
+                f"{path} is damaged ({first_fault(error)}); remove it after cancelling the jobs by "
+                "hand."
             ) from None
-
-
-def scripts_folder(folder: Path) -> Path:
-    """Return the folder of a run's scripts."""
-    return folder / "jobs"
 
 
 def query_states(submission: Submission | None) -> ElementStates | None:
     """Return the state of the elements; None if the batch system cannot be queried here."""
-    if submission is None or not submission.jobs or not is_available(submission.system):
+    if submission is None or not submission.jobs or not submission.system.is_available():
         return None
     try:
         return submission.system.states(submission.jobs)
@@ -159,16 +145,13 @@ def active_jobs(submission: Submission | None) -> list[str]:
     return _busy(submission.system, submission.jobs)
 
 
-def _busy(system: BatchSystem, jobs: Sequence[str]) -> list[str]:
-    """Return the jobs that wait or run, in their order."""
-    busy = {job for job, state in _live(system, jobs) if state in _ACTIVE}
+def _busy(
+    system: BatchSystem, jobs: Sequence[str], states: Sequence[TaskState] = ACTIVE
+) -> list[str]:
+    """Return the jobs with elements that wait or run, in their order."""
+    found = system.states(jobs).items()
+    busy = {job for (job, _), element in found if element.state in states}
     return [job for job in jobs if job in busy]
-
-
-def _live(system: BatchSystem, jobs: Sequence[str]) -> Iterator[tuple[str, TaskState]]:
-    """Yield the state of the elements of jobs that the system still knows."""
-    for (job, _), place in system.states(jobs).items():
-        yield job, place.state
 
 
 def own_jobs(submission: Submission, folder: Path) -> tuple[list[str], list[str]]:
@@ -184,18 +167,15 @@ def own_jobs(submission: Submission, folder: Path) -> tuple[list[str], list[str]
     RunError
         If it does not answer.
     """
-    known = submission.system.job_paths(submission.jobs)
+    paths = submission.system.job_paths(submission.jobs)
     place = scripts_folder(folder).resolve()
     # Queried last, so that a job that ended meanwhile is in neither list.
     busy = active_jobs(submission)
-    own = [
-        job
-        for job in busy
-        if any(
-            place in (path, *path.parents) for path in map(Path.resolve, known.get(job, ()))
-        )
-    ]
-    return own, [job for job in busy if job not in own]
+
+    def is_own(job: str) -> bool:
+        return any(path.resolve().is_relative_to(place) for path in paths.get(job, ()))
+
+    return [job for job in busy if is_own(job)], [job for job in busy if not is_own(job)]
 
 
 def cancel_jobs(submission: Submission, jobs: Sequence[str]) -> None:
@@ -207,13 +187,14 @@ def cancel_jobs(submission: Submission, jobs: Sequence[str]) -> None:
         If some still do after two minutes.
     """
     system, left = submission.system, list(jobs)
+    sizes = {array.job: len(array.elements) for array in submission.arrays}
     end = time.monotonic() + _CANCEL_TIMEOUT
     complaint = ""
     while left and time.monotonic() < end:
         try:
             # The last job first, as the end of a job lets others begin.
             for job in reversed(left):
-                complaint = _delete(system, job, submission.sizes[job]) or complaint
+                complaint = _delete(system, job, sizes[job]) or complaint
             pause = min(end, time.monotonic() + _REPEAT)
             while (left := _busy(system, left)) and time.monotonic() < pause:
                 time.sleep(_POLL)
@@ -241,17 +222,15 @@ def _delete(system: BatchSystem, job: str, elements: int) -> str:
         for _ in range(_LOOKS):
             # Torque may hang if deletions follow each other without a pause.
             time.sleep(_POLL)
-            if (job, TaskState.WAITING) not in _live(system, [job]):
+            if not _busy(system, [job], [TaskState.WAITING]):
                 return complaint
     return complaint
 
 
-def remove_empty_output(submission: Submission | None, folder: Path) -> None:
+def remove_empty_output(submission: Submission, folder: Path) -> None:
     """Remove the empty files that a batch system leaves next to the output of elements."""
-    if submission is None:
-        return
     before = time.time() - _SETTLED
-    for pattern in submission.system.empty_file_patterns():
+    for pattern in submission.system.empty_files:
         for path in scripts_folder(folder).glob(pattern):
             with suppress(OSError):
                 facts = path.stat()
@@ -290,30 +269,18 @@ def _is_done(submission: Submission, folder: Path, registry: Registry) -> bool:
         prints = Plan.load(folder, registry).fingerprints
     except CallError:
         return False
-    names = (
-        name for array in submission.arrays for tasks in array.elements for name in tasks
-    )
     return all(
         name in prints and TaskFiles(folder, name).read_record(prints[name])
-        for name in names
+        for name in _tasks_of(submission.arrays)
     )
 
 
-def write_scripts(
-    arrays: Sequence[JobArray],
-    system: BatchSystem,
-    resources: JobResources,
-    *,
-    folder: Path,
-    processes: int = 1,
-    title: str = "hypercover",
-) -> list[Path]:
-    """Write the scripts of job arrays and the tasks of their elements.
+def _tasks_of(arrays: Iterable[JobArray | SentArray]) -> Iterator[str]:
+    return (name for array in arrays for names in array.elements for name in names)
 
-    Parameters
-    ----------
-    processes : number per machine that train a network together
-    title : name of the run, for the names of jobs
+
+def write_scripts(batch: ArrayBatch) -> list[Path]:
+    """Write the scripts of job arrays and the tasks of their elements.
 
     Raises
     ------
@@ -322,40 +289,18 @@ def write_scripts(
     OutputError
         If they cannot be written.
     """
-    place = make_folder(scripts_folder(folder))
-    texts = {
-        array.name: array_script(
-            array,
-            system,
-            resources,
-            folder=folder,
-            place=place,
-            command=_command(),
-            python=[sys.executable],
-            processes=processes,
-            title=title,
-            umask=current_umask(),
-        )
-        for array in arrays
-    }
+    place, command = make_folder(scripts_folder(batch.folder)), _command()
+    # All of them first: one that is refused must not replace the scripts that are there.
+    texts = {array: array_script(batch, array, command) for array in batch.arrays}
     for stale in (*place.glob("[0-9]*.sh"), *place.glob("[0-9]*.tasks")):
         stale.unlink(missing_ok=True)
-    for array in arrays:
+    for array, text in texts.items():
         write_text(place / f"{array.name}.tasks", task_list(array))
-        write_text(place / f"{array.name}.sh", texts[array.name])
-    return [place / f"{array.name}.sh" for array in arrays]
+        write_text(place / f"{array.name}.sh", text)
+    return [place / f"{array.name}.sh" for array in batch.arrays]
 
 
-def submit_arrays(
-    arrays: Sequence[JobArray],
-    scheduler: Literal["slurm", "pbs-torque", "pbs-pro"],
-    resources: JobResources,
-    *,
-    plan: Plan,
-    folder: Path,
-    processes: int = 1,
-    title: str = "hypercover",
-) -> Submission:
+def submit_arrays(batch: ArrayBatch) -> Submission:
     """Write the scripts of job arrays and submit them, each after those it waits for.
 
     Raises
@@ -364,26 +309,24 @@ def submit_arrays(
         If the folder has active jobs, its plan was changed meanwhile, or the batch
         system refuses; then no job is left.
     """
-    system = SYSTEMS[scheduler]
+    folder, plan = batch.folder, batch.plan
     with folder_lock(folder):
         check_idle(folder, plan.registry)
         if Plan.load(folder, plan.registry).fingerprints != plan.fingerprints:
             raise CallError(f"The plan in {folder} was changed meanwhile; submit again.")
-        write_scripts(
-            arrays, system, resources, folder=folder, processes=processes, title=title
-        )
-        for name in (
-            name for array in arrays for tasks in array.elements for name in tasks
-        ):
+        write_scripts(batch)
+        for name in _tasks_of(batch.arrays):
             TaskFiles(folder, name).forget()
         before = Submission.load(folder)
-        sent = Submission(scheduler=scheduler, resources=resources)
+        sent = Submission(scheduler=batch.scheduler, resources=batch.resources)
+        held = _held(batch.arrays)
         try:
-            for array in _sent(arrays, system, folder):
+            for array in _sent(batch, held):
                 sent = sent.model_copy(update={"arrays": (*sent.arrays, array)})
                 sent.save(folder)
-            if held := _held(arrays):
-                system.release([one.job for one in sent.arrays if one.name in held])
+            if held:
+                jobs = [array.job for array in sent.arrays if array.name in held]
+                batch.system.release(jobs)
         except BaseException as error:
             _roll_back(sent, folder, before, error)
             raise
@@ -400,17 +343,14 @@ def _held(arrays: Sequence[JobArray]) -> set[str]:
     return {array.name for array in arrays if not array.after and array.name in needed}
 
 
-def _sent(
-    arrays: Sequence[JobArray], system: BatchSystem, folder: Path
-) -> Iterator[SentArray]:
+def _sent(batch: ArrayBatch, held: set[str]) -> Iterator[SentArray]:
     """Submit arrays one by one."""
     jobs: dict[str, str] = {}
-    held = _held(arrays)
-    for array in arrays:
+    for array in batch.arrays:
         after = [jobs[name] for name in array.after]
-        script = scripts_folder(folder) / f"{array.name}.sh"
+        script = scripts_folder(batch.folder) / f"{array.name}.sh"
         try:
-            jobs[array.name] = system.submit(script, after, hold=array.name in held)
+            jobs[array.name] = batch.system.submit(script, after, hold=array.name in held)
         except CallError as error:
             if len(array.elements) > 1 and _TOO_MANY.search(str(error)):
                 raise CallError(

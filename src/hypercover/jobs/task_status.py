@@ -1,16 +1,17 @@
 """The status of a run's tasks, from their result files and the batch system."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from hypercover.jobs.batch_system import ElementStates, ElementStatus, Reasons
 from hypercover.jobs.executor import TaskState
+from hypercover.jobs.job_arrays import scripts_folder
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles
-from hypercover.jobs.submission import Submission, scripts_folder
+from hypercover.jobs.submission import Submission
 
 StatusName = Literal["done", "running", "waiting", "failed", "held up", "gone", "open"]
 """``held up``: a task it needs failed or is gone; ``gone``: its job ended and left neither
@@ -54,16 +55,13 @@ class TaskStatus:
 
 
 def task_statuses(
-    plan: Plan,
-    folder: Path,
-    submission: Submission | None,
-    states: ElementStates | None,
+    plan: Plan, folder: Path, submission: Submission | None, states: ElementStates | None
 ) -> dict[str, TaskStatus]:
     """Return the status of each task of a plan, by name, in the order they can be done.
 
     Parameters
     ----------
-    states : of the elements of the jobs; None if the batch system cannot be asked
+    states : of the elements of the jobs; None if the batch system cannot be queried
     """
     elements = {
         name: (array.name, number, array.job)
@@ -171,9 +169,8 @@ def tail_lines(path: Path) -> list[str]:
             text = opened.read(_TAIL_BYTES).decode(errors="replace")
     except OSError:
         return []
-    return [line[:_MAX_LINE] for line in _printable(text.splitlines()) if line]
-
-
-def _printable(lines: list[str]) -> Iterator[str]:
-    for line in lines:
-        yield "".join(letter if letter.isprintable() else " " for letter in line).strip()
+    lines = (
+        "".join(letter if letter.isprintable() else " " for letter in line).strip()
+        for line in text.splitlines()
+    )
+    return [line[:_MAX_LINE] for line in lines if line]

@@ -1,9 +1,8 @@
-"""The worker process of local executors: ``python -m hypercover.jobs.worker``.
+"""The worker process of local executors: ``python -m hypercover.jobs.worker REGISTRY FOLDER``.
 
-``worker REGISTRY FOLDER TASK …`` does the named tasks of the plan in a run folder.
-``worker REGISTRY FOLDER`` reads names from its input, one per line, and answers each with a
-line of JSON, so that one process does many tasks and pays for imports once.  If its input
-ends while an answer is due, its parent is gone, and it ends itself and its children.
+It reads names of tasks from its input, one per line, and answers each with a line of JSON,
+so that one process does many tasks and pays for imports once.  If its input ends while an
+answer is due, its parent is gone, and it ends itself and its children.
 """
 
 import faulthandler
@@ -19,12 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 
-from hypercover.errors import CallError, HypercoverError, OutputError, RunError
-from hypercover.files import open_to_append, write_json
-from hypercover.jobs.executor import TaskState, do_task
+from hypercover.errors import CallError, HypercoverError, RunError
+from hypercover.files import write_json
+from hypercover.jobs.executor import ACTIVE, TaskState, do_task
 from hypercover.jobs.local import EXIT_STOPPED, LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task
-from hypercover.jobs.record import Failure, TaskFiles, read_json, task_record
+from hypercover.jobs.record import Failure, TaskFiles, printing_to, read_json, task_record
 from hypercover.stopping import Stopped, stop_on_signal, stop_requested
 
 _LOOK = 0.5
@@ -67,15 +66,17 @@ def do_tasks(
         If a task failed, cannot be done, or makes no progress within the time limit.
     """
     place, failed = Path(folder), []
+    chosen = {plan.task(name).name for name in names}
     executor = LocalExecutor(1, threads=threads)
     executor.open(plan, place, lambda _name, _share, _what: None)
     try:
-        for task in _in_order(plan, names):
-            check()
-            line = _outcome(plan, place, task, executor, grace)
-            say(f"{task.name}: {line or 'done'}")
-            if line and line != "done before":
-                failed.append(f"{task.name} {line}")
+        for task in plan.ordered:
+            if task.name in chosen:
+                check()
+                line = _outcome(plan, place, task, executor, grace)
+                say(f"{task.name}: {line or 'done'}")
+                if line and line != "done before":
+                    failed.append(f"{task.name} {line}")
     finally:
         executor.close()
     if len(failed) == 1:
@@ -85,47 +86,35 @@ def do_tasks(
         raise RunError(f"Not done: {listed}; the lines above say why.")
 
 
-def _in_order(plan: Plan, names: Sequence[str]) -> Iterator[Task]:
-    """Yield the named tasks, each after those it needs."""
-    chosen = {plan.task(name).name for name in names}
-    return (task for task in plan.ordered if task.name in chosen)
-
-
 def _outcome(
     plan: Plan, folder: Path, task: Task, executor: LocalExecutor, grace: float
 ) -> str:
     """Do one task; return "", "done before", or why it is not done."""
-    files, fingerprint = TaskFiles(folder, task.name), plan.fingerprints[task.name]
-    if files.read_record(fingerprint) is not None:
+    files = TaskFiles(folder, task.name)
+    if task_record(plan, folder, task.name) is not None:
         return "done before"
-    if missing := missing_needs(plan, folder, task):
-        return missing
+    if missing := "; ".join(_blocking_tasks(plan, folder, task)):
+        return f"waits for {missing}"
     executor.submit(task)
     stopped_at = 0.0
-    while executor.state(task) in (TaskState.WAITING, TaskState.RUNNING):
+    while executor.state(task) in ACTIVE:
         executor.wait(_LOOK)
         if stop_requested() and not stopped_at:
             stopped_at = time.monotonic()
             executor.ask_to_stop(task)
         if stopped_at and time.monotonic() - stopped_at > grace:
             executor.cancel(task)
-    if executor.state(task) is TaskState.DONE or files.read_record(fingerprint) is not None:
+    done = executor.state(task) is TaskState.DONE
+    if done or task_record(plan, folder, task.name) is not None:
         _stop_file(files).unlink(missing_ok=True)
         return ""
     if stop_requested():
         _record_stop(files)
         raise Stopped
-    failure = executor.failure(task)
-    return _failed(files, failure)
+    return _failed(files, executor.failure(task))
 
 
-def missing_needs(plan: Plan, folder: Path, task: Task) -> str:
-    """Describe the missing needs of a task and why they are missing; empty if none is."""
-    lines = list(blocking_tasks(plan, folder, task))
-    return f"waits for {'; '.join(lines)}" if lines else ""
-
-
-def blocking_tasks(plan: Plan, folder: Path, task: Task) -> Iterator[str]:
+def _blocking_tasks(plan: Plan, folder: Path, task: Task) -> Iterator[str]:
     """Yield the unfinished tasks that block a task and are themselves not blocked."""
     seen, waiting = set[str](), list(task.needs)
     while waiting:
@@ -134,10 +123,9 @@ def blocking_tasks(plan: Plan, folder: Path, task: Task) -> Iterator[str]:
             continue
         seen.add(name)
         needs = plan.task(name).needs
-        open_needs = [need for need in needs if task_record(plan, folder, need) is None]
-        if open_needs:
-            waiting += open_needs
-        else:
+        missing = [need for need in needs if task_record(plan, folder, need) is None]
+        waiting += missing
+        if not missing:
             files = TaskFiles(folder, name)
             yield f"{name}, which {_failed(files, files.read_failure())}"
 
@@ -180,36 +168,18 @@ def _record_stop(files: TaskFiles) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do tasks by name or from the input; return 0, 1 (failed) or 2 (called wrongly)."""
+    """Do tasks from the input; return 0, 2 (called wrongly), 75 (stopped) or 130 (Ctrl-C)."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        if len(arguments) < 2:
+        if len(arguments) != 2:
             raise CallError(
-                "Give a registry such as hypercover.experiment.tasks.task_registry:REGISTRY, a run "
-                "folder and the names of tasks."
+                "Give a registry of tasks, package.module:NAME, and a run folder."
             )
-        registry, folder, *names = arguments
-        plan = Plan.load(folder, Registry.at(registry))
-        if not names:
-            return _Service(plan, Path(folder)).run()
-        return max(_do_named(plan, Path(folder), name) for name in names)
+        registry, folder = arguments
+        return _Service(Plan.load(folder, Registry.at(registry)), Path(folder)).run()
     except HypercoverError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-
-
-def _do_named(plan: Plan, folder: Path, name: str) -> int:
-    """Do one task whose needs are done; print its error on stderr."""
-    for need in plan.task(name).needs:
-        if task_record(plan, folder, need) is None:
-            raise CallError(
-                f"The task {name} needs {need}, which is not done; do it first."
-            )
-    failure = do_task(plan, name, folder)
-    if failure is None:
-        return 0
-    sys.stderr.write(f"The task {name} failed: {failure.headline}\n")
-    return 2 if isinstance(failure.error(), CallError | OutputError) else 1
 
 
 class _Service:
@@ -242,23 +212,12 @@ class _Service:
         return 0
 
     def _serve(self, name: str) -> None:
-        files = TaskFiles(self._folder, name)
-        self._log_to(files.log)
-        failure = do_task(self._plan, name, self._folder)
-        sys.stdout.flush()
-        files.drop_empty_log()
+        with printing_to(TaskFiles(self._folder, name)):
+            failure = do_task(self._plan, name, self._folder)
         answer = {"task": name, "failure": None if failure is None else vars(failure)}
         self._answers.write(json.dumps(answer) + "\n")
         self._answers.flush()
         self._pending -= 1
-
-    def _log_to(self, path: Path) -> None:
-        """Redirect all output, that of C code included, to a task's log."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with open_to_append(path) as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
 
     def _listen(self) -> None:
         """Queue the names; when the input ends, end."""
@@ -269,15 +228,11 @@ class _Service:
                 self._pending += 1
                 self._names.put(line.decode())
         if self._pending:
-            _end_at_once()
+            # Its parent is gone: it ends itself and its children.
+            if os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
         self._names.put(None)
-
-
-def _end_at_once() -> None:
-    """End this process and its children."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ last features may be zero, and so left out, in one of two files of the same data
 """
 
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -293,8 +294,7 @@ def _as_type(values: Floats, dtype: np.dtype[np.generic], path: Path) -> Array:
     same = np.isfinite(cast) if dtype.kind == "f" else cast == values
     if not same.all():
         raise CallError(
-            f"{path} holds the value {values[~same][0]}, which {dtype} cannot represent; "
-            "read it as float64."
+            f"{path} holds the value {values[~same][0]}, which {dtype} cannot represent; use float64."
         )
     return cast
 
@@ -307,15 +307,13 @@ def summarize_libsvm(path: str | Path, *, progress: Progress | None = None) -> D
     CallError
         If the file is not LIBSVM data; file, line and reason are named.
     """
-    samples, largest, widths, counts = 0, 0, set[int](), dict[int, int]()
+    largest, widths, counts = 0, set[int](), Counter[int]()
     for labels, table in _pieces(Path(path), MOST_FEATURES, False, progress):
-        samples += len(labels)
         largest = max(largest, int(table.indices.max(initial=-1)) + 1)
         widths |= set(np.diff(table.indptr).tolist())
-        for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-            counts[int(label)] = counts.get(int(label), 0) + int(count)
-    dense = widths == {largest}
-    return DataSummary(samples, largest, dense, dict(sorted(counts.items())))
+        counts.update(labels.tolist())
+    per_class = dict(sorted(counts.items()))
+    return DataSummary(counts.total(), largest, widths == {largest}, per_class)
 
 
 def _check_features(n_features: int) -> int:
@@ -345,8 +343,7 @@ def _bytes(path: Path) -> Iterator[bytes]:
                 if not piece.endswith(b"\n") and file.read(1):
                     line += piece.count(b"\n")
                     raise CallError(
-                        f"{path}, line {line}: the line is longer than {_LONGEST >> 20} MiB; "
-                        "give a LIBSVM data file."
+                        f"{path}, line {line}: the line is longer than {_LONGEST >> 20} MiB."
                     )
                 line += piece.count(b"\n")
                 yield piece

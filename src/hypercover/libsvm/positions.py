@@ -128,12 +128,10 @@ class Positions(BaseModel):
         """
         if len(values) != len(self):
             raise CallError(
-                f"{what} holds {len(values)} samples, its positions file {len(self)}; give "
-                "the positions file that was written with the data."
+                f"{what} holds {len(values)} samples, its positions file {len(self)}; give its own."
             )
-        check_memory(
-            self.grid.rows * self.grid.cols * _PER_PIXEL, what, "use a larger machine"
-        )
+        n_bytes = self.grid.rows * self.grid.cols * _PER_PIXEL
+        check_memory(n_bytes, what, "use a larger machine")
         image = np.full(self.grid.shape, fill, dtype=values.dtype)
         image[self.rows, self.cols] = values
         return image
@@ -180,14 +178,18 @@ def read_positions(path: str | Path) -> Positions:
         if file.stat().st_size > _MOST_BYTES:
             raise ValueError("it is larger than 256 MiB")
         return entries.validated(Positions, file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CallError(
-            f"The positions file {file} cannot be read ({error.strerror}); give the file "
-            "that was written next to the data."
-        ) from error
-    except ValueError as error:
-        remedy = "write the data again"
-        raise entries.unusable(file, "positions file", str(error), remedy) from error
+    except (OSError, ValueError) as error:
+        raise _unusable(file, "positions file", error, "write the data again") from error
+
+
+def _unusable(file: Path, what: str, error: Exception, remedy: str) -> CallError:
+    """Return the error of a file that is damaged or cannot be read."""
+    why = (
+        f"it cannot be read ({error.strerror})"
+        if isinstance(error, OSError)
+        else str(error)
+    )
+    return entries.unusable(file, what, shorten(why, 150), remedy)
 
 
 _MOST_PREDICTION = 2**32
@@ -253,8 +255,7 @@ def read_prediction(path: str | Path, samples: int) -> tuple[Codes, Singles | No
     if not valid.all():
         at = int(np.argmin(valid))
         raise CallError(
-            f"{file}, line {at + first}: the probability {shares[at]:g} is not from 0 to 1; give "
-            "the output of svm-predict."
+            f"{file}, line {at + first}: the probability {shares[at]:g} is not from 0 to 1."
         )
     return predicted, shares.astype(np.float32)
 
@@ -274,13 +275,7 @@ def _prediction_table(file: Path, samples: int) -> tuple[Floats, Floats]:
                 warnings.simplefilter("ignore", UserWarning)
                 table = np.loadtxt(lines, ndmin=2, comments=None, max_rows=samples + 1)
             return np.array(head[1:], dtype=np.float64), table
-    except OSError as error:
-        raise CallError(
-            f"The prediction {file} cannot be read ({error.strerror}); give the output file "
-            "of svm-predict."
-        ) from error
-    except ValueError as error:
-        raise CallError(
-            f"The prediction {file} cannot be used: {shorten(str(error), 100)}; give the "
-            "output file of svm-predict."
+    except (OSError, ValueError) as error:
+        raise _unusable(
+            file, "prediction", error, "give the output of svm-predict"
         ) from error

@@ -174,8 +174,7 @@ class WindowMetadata(BaseModel):
             return entries.validated(cls, values)
         except ValueError as error:
             raise SceneError(
-                f"The metadata of {scene.name} cannot be stored with its windows: {error}; "
-                "correct the image."
+                f"The metadata of {scene.name} cannot be stored: {error}; correct the image."
             ) from error
 
     @property
@@ -304,10 +303,7 @@ class _Handle:
             with self.path.open("rb"):
                 return facts.st_size, facts.st_mtime_ns
         except OSError as error:
-            raise SceneError(
-                f"The window file {self.path} cannot be read ({error.strerror}); give a "
-                "file written by hypercover windows."
-            ) from error
+            raise self.damaged(f"it cannot be read ({error.strerror})") from error
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind."""
@@ -386,10 +382,10 @@ class _Handle:
         back in the order given.
         """
         dataset = self.dataset("windows", "iuf", shape)
-        one = int(np.prod(shape[1:])) * dataset.dtype.itemsize
+        n_bytes = int(np.prod(shape[1:])) * dataset.dtype.itemsize
         rising, back = np.unique(at, return_inverse=True)
         what = f"{len(at):,} windows of {self.path}"
-        check_memory((len(at) + len(rising)) * one, what, "take fewer at once")
+        check_memory((len(at) + len(rising)) * n_bytes, what, "take fewer at once")
         step = dataset.chunks[0] if dataset.chunks else _RUN
         cut = np.empty((len(rising), *shape[1:]), dataset.dtype)
         ends = np.flatnonzero(np.diff(rising // step, append=-1)) + 1
@@ -607,8 +603,7 @@ class WindowFile(LazyStack):
         at = np.flatnonzero(self.part == PART_CODES[name])
         if not len(at):
             raise SplitError(
-                f"No window of {self.path} belongs to the part {name!r}; write it with "
-                "--split or --train, or take another part."
+                f"No window of {self.path} is in the part {name!r}; write it with --split or --train."
             )
         return self._part(at)
 
@@ -625,15 +620,17 @@ class WindowFile(LazyStack):
             return self._cuts.cut()
         if not self.stored:
             raise SceneError(
-                f"{self.path} holds coordinates only; open it with its scene: "
-                "WindowFile.open(path, scene)."
+                f"{self.path} holds coordinates only; open it with its scene: WindowFile.open."
             )
         return self._handle.windows(self._at, self._stored_shape)
 
     def is_cut_from(self, scene: Scene) -> bool:
         """Tell whether the scene has the values that the file has checksums of, if any."""
-        known, size = self.metadata.checksums, self.window
-        return known is None or known == checksums(scene, self._compared, size, self.dtype)
+        recorded, size = self.metadata.checksums, self.window
+        own = (
+            None if recorded is None else checksums(scene, self._compared, size, self.dtype)
+        )
+        return own == recorded
 
     def __repr__(self) -> str:
         """Name the file, and the number, shape and type of its windows."""

@@ -12,7 +12,7 @@ from hypercover.prediction.map_prediction import REGISTRY as OF_MAPS
 
 @pytest.mark.parametrize(
     ("registry", "kind"),
-    [(registry, kind) for registry in (REGISTRY, OF_MAPS) for kind in registry],
+    [(registry, kind) for registry in (REGISTRY, OF_MAPS) for kind in registry.kinds],
 )
 def test_a_kind_has_the_arguments_of_its_function(registry, kind):
     function = registry[kind].load()
