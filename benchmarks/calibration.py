@@ -104,9 +104,10 @@ def main() -> None:
     metrics = run_experiment(experiment, options.out, workers=options.workers)
     print("| split | model | seed | accuracy | patches | T | used | own error | under T |")
     print("|---|---|---|---|---|---|---|---|---|")
-    parts = {"guarded blocks": metrics["models"], **{
-        name: part["models"] for name, part in metrics["beside"].items()
-    }}  # fmt: skip
+    parts = {
+        "guarded blocks": metrics["models"],
+        **{name: part["models"] for name, part in metrics["beside"].items()},
+    }
     for split, models in parts.items():
         for name, figures in models.items():
             print(*rows(split, name, figures), sep="\n")

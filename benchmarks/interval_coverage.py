@@ -154,19 +154,28 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for smooth in (0, 1, 2, 6):
         for side in (60, 150):
-            show(f"patches of {smooth}, {side} × {side}, blocks of 15",
-                 lambda smooth=smooth, side=side: patches(side, smooth, rng))  # fmt: skip
+            show(
+                f"patches of {smooth}, {side} × {side}, blocks of 15",
+                lambda smooth=smooth, side=side: patches(side, smooth, rng),
+            )
     for count in (5, 10, 20, 60):
         for truth in (0.7, 0.9):
-            show(f"{count} fields, {truth} right",
-                 lambda count=count, truth=truth: fields(count, rng, truth=truth),
-                 truth, units=FieldUnits())  # fmt: skip
+            show(
+                f"{count} fields, {truth} right",
+                lambda count=count, truth=truth: fields(count, rng, truth=truth),
+                truth,
+                units=FieldUnits(),
+            )
     for count, spreads in ((1, (0,)), (3, (0.1, 0.8)), (10, (0.1, 0.8))):
         for training in spreads:
-            show(f"{count} seeds, training {training}, 49 blocks",
-                 lambda count=count, training=training:
-                     seeds(count, 7, rng, training=training),
-                 seeds_truth(training=training), units=BlockUnits(5))  # fmt: skip
+            show(
+                f"{count} seeds, training {training}, 49 blocks",
+                lambda count=count, training=training: seeds(
+                    count, 7, rng, training=training
+                ),
+                seeds_truth(training=training),
+                units=BlockUnits(5),
+            )
     units, pixels = (sum(row[name] for row in rows) for name in ("overall", "pixels"))
     print(f"ratio: {units / pixels:.2f}")
 

@@ -185,17 +185,21 @@ def show_costs(
 
 def show(records: list[Record]) -> dict[str, float]:
     """Print the table; return accuracy per second of training of each network."""
-    print(f"\n{'network':12} {'split':20} {'seeds':>5} {'passes':>7} {'recipe':>6} {'accuracy %':>12} "
-          f"{'seconds':>8} {'parameters':>11} {'% per second':>13}")  # fmt: skip
+    print(
+        f"\n{'network':12} {'split':20} {'seeds':>5} {'passes':>7} {'recipe':>6} {'accuracy %':>12} "
+        f"{'seconds':>8} {'parameters':>11} {'% per second':>13}"
+    )
     gains: dict[str, list[Record]] = {}
     for name, split in dict.fromkeys((one["network"], one["split"]) for one in records):
         rows = [one for one in records if (one["network"], one["split"]) == (name, split)]
         shares = 100 * np.array([one["accuracy"] for one in rows])
         seconds = np.mean([one["seconds"] for one in rows])
         passes = round(np.mean([one["epochs"] for one in rows]))
-        print(f"{name:12} {split:20} {len(rows):5} {passes:7} {rows[0]['recipe']:>6} {shares.mean():6.1f} ± "
-              f"{shares.std():3.1f} {seconds:8.0f} {rows[0]['parameters']:11,} "
-              f"{shares.mean() / seconds:13.3f}")  # fmt: skip
+        print(
+            f"{name:12} {split:20} {len(rows):5} {passes:7} {rows[0]['recipe']:>6} {shares.mean():6.1f} ± "
+            f"{shares.std():3.1f} {seconds:8.0f} {rows[0]['parameters']:11,} "
+            f"{shares.mean() / seconds:13.3f}"
+        )
         gains.setdefault(name, []).extend(rows)
     return {
         name: sum(one["accuracy"] for one in rows) / sum(one["seconds"] for one in rows)
@@ -239,8 +243,11 @@ def main() -> None:
         record = trial(cube, labels, split, wanted, asked.precision)
         keep(asked.out, record)
         done[tuple(wanted.values())] = record
-        print(f"{wanted['network']:12} {wanted['split']:20} seed {wanted['seed']}: "
-              f"{100 * record['accuracy']:.2f} % in {record['seconds']:.0f} s", flush=True)  # fmt: skip
+        print(
+            f"{wanted['network']:12} {wanted['split']:20} seed {wanted['seed']}: "
+            f"{100 * record['accuracy']:.2f} % in {record['seconds']:.0f} s",
+            flush=True,
+        )
     gains = show([done[tuple(wanted.values())] for _, wanted in plan])
     best = max((gain for name, gain in gains.items() if name != "default"), default=np.nan)
     print(f"\nratio: {gains.get('default', np.nan) / best:.2f}")

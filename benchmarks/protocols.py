@@ -90,8 +90,10 @@ def main() -> None:
     check_data(parser)
     found = run("drawn", DRAWN, asked.repeats, asked.out)
     found |= run("fixed", FIXED, 1, asked.out)
-    print("| split | train / test | classes | centre in window | window overlap | SVM overall "
-          "| SVM average |")  # fmt: skip
+    print(
+        "| split | train / test | classes | centre in window | window overlap | SVM overall "
+        "| SVM average |"
+    )
     print("|---|---|---|---|---|---|---|")
     for said, part in found.items():
         print(line(said, part))

@@ -197,9 +197,13 @@ def accuracies(
     around = np.pad(cube, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
     for seed in range(asked.seeds):
         model = CNNClassifier(
-            "lecture", epochs=asked.epochs, learning_rate=1e-3, recipe=SHORT,
-            precision=precision, random_state=seed,
-        )  # fmt: skip
+            "lecture",
+            epochs=asked.epochs,
+            learning_rate=1e-3,
+            recipe=SHORT,
+            precision=precision,
+            random_state=seed,
+        )
         model.fit(Windows(cube, train.rows, train.cols, WINDOW), train.labels)
         codes = model.classes_[model.predict_dense(around).argmax(axis=0)]
         shares.append(float((codes[test.rows, test.cols] == test.labels).mean()))

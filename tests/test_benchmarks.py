@@ -32,8 +32,15 @@ for script, *words in json.loads(sys.argv[1]):
     print(json.dumps([code, said.getvalue()]))
 """
 """Calls programs one after another in one process, which loads PyTorch once."""
-SMALL = ("--epochs=2", "--rows=34", "--cols=40", "--bands=24", "--classes=3",
-         "--train=60", "--device=cpu")  # fmt: skip
+SMALL = (
+    "--epochs=2",
+    "--rows=34",
+    "--cols=40",
+    "--bands=24",
+    "--classes=3",
+    "--train=60",
+    "--device=cpu",
+)
 
 
 def loaded(name):

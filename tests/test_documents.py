@@ -70,8 +70,12 @@ def keys(spec: type[BaseModel]) -> set[str]:
 def test_the_page_on_experiments_names_every_key():
     text = TEXTS["docs/experiment.md"]
     named = set(re.findall(r"`([A-Za-z0-9_.]+)(?:: [^`]+)?`", text))
-    specs = [*get_args(get_args(schema.SplitSpec)[0]), schema.SVMSpec, schema.CNNSpec,
-             schema.SklearnSpec]  # fmt: skip
+    specs = [
+        *get_args(get_args(schema.SplitSpec)[0]),
+        schema.SVMSpec,
+        schema.CNNSpec,
+        schema.SklearnSpec,
+    ]
     wanted = {key for spec in specs for key in keys(spec)}
     wanted |= {f"scene.{key}" for key in keys(schema.SceneSpec)}
     wanted |= {f"search.{key}" for key in keys(schema.SearchSpec)}

@@ -1,6 +1,7 @@
 """The structure of the package: its walls, its sizes and its names."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -203,3 +204,8 @@ def test_nothing_unpickles_or_evaluates_what_it_reads():
                 assert not {alias.name for alias in node.names} & forbidden, path
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in {"eval", "exec"}, path
+
+
+def test_the_formatter_lays_out_every_line():
+    for path in FILES:
+        assert not re.search(r"#\s*fmt:|#\s*yapf:", path.read_text()), path

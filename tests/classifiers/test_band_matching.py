@@ -95,8 +95,11 @@ def test_any_order_and_numbering_of_the_bands_is_put_right(random, shift):
 
 
 def test_two_detectors_that_overlap_keep_their_order_when_all_is_shifted():
-    own = {"bands": [1, 2, 3, 4], "wavelengths": [990.0, 1000.0, 1000.5, 1010.0],
-           "fwhm": [8.0] * 4}  # fmt: skip
+    own = {
+        "bands": [1, 2, 3, 4],
+        "wavelengths": [990.0, 1000.0, 1000.5, 1010.0],
+        "fwhm": [8.0] * 4,
+    }
     assert match_bands(own, [1, 2, 3, 4], [990.6, 1000.6, 1001.1, 1010.6]) is None
     # Bands of one wavelength are told apart by their numbers.
     same = {"bands": [7, 3], "wavelengths": [500.0, 500.0]}
@@ -197,9 +200,11 @@ def test_names_of_bands_decide_only_where_nothing_else_does():
     colours, waves = ["red", "green", "blue"], [650.0, 560.0, 480.0]
     with pytest.raises(ModelError, match="'red' but 'blue' in the scene and"):
         match_bands(
-            {"bands": list(range(1, 10)), "band_names": ["red"] * 9}, range(1, 10), None,
+            {"bands": list(range(1, 10)), "band_names": ["red"] * 9},
+            range(1, 10),
+            None,
             ["blue"] * 9,
-        )  # fmt: skip
+        )
     assert match_bands(named(colours), [1, 2, 3], None, ["Red", "green ", "blue"]) is None
     assert match_bands(named(colours, waves), [1, 2, 3], waves, ["a", "b", "c"]) is None
     assert match_bands(named(colours), [1, 2, 3], None) is None

@@ -38,8 +38,27 @@ SOME = 30
 """Mutants of each kind and part that are tried where not all are."""
 LONGEST, SLOWEST = 1200, 20.0
 """Letters of a refusal, and seconds of a mutant."""
-STRANGE = [10**19, -(10**19), 2**63 - 1, 10**400, 1e308, 1e-320, -1, 0, 0.5, "INF", "",
-           "9" * 5000, None, True, [], {}, [10**19], [[[]]], {"a": 10**19}]  # fmt: skip
+STRANGE = [
+    10**19,
+    -(10**19),
+    2**63 - 1,
+    10**400,
+    1e308,
+    1e-320,
+    -1,
+    0,
+    0.5,
+    "INF",
+    "",
+    "9" * 5000,
+    None,
+    True,
+    [],
+    {},
+    [10**19],
+    [[[]]],
+    {"a": 10**19},
+]
 SHAPES = ["F16", "F64", "I64", "U8", "BOOL", [1], [0], [3, 3], [2**40], [2**62, 4]]
 VALUES = [np.inf, np.nan, 1e308, -1e308, 0, -1, 2**62]
 
@@ -86,8 +105,12 @@ def model(request, tmp_path_factory):
     """A bundle of each kind: its folder, its document and its weights."""
     folder = tmp_path_factory.mktemp(request.param)
     window = 5 if request.param == "network" else 1
-    card = {**describe_training_image(SCENE), "legend": SCENE.legend.to_json(), "window": window,
-            "temperature": 1.5}  # fmt: skip
+    card = {
+        **describe_training_image(SCENE),
+        "legend": SCENE.legend.to_json(),
+        "window": window,
+        "temperature": 1.5,
+    }
     if request.param == "chain":
         chain = Chain.parse("pca:2")
         features = chain.fit_transform(SCENE, seed=0).cube.values.reshape(2, -1).T

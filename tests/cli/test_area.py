@@ -60,8 +60,10 @@ def test_areas_in_hectares_on_stdout_and_in_a_file(call, tmp_path, land):
 
 def test_areas_in_pixels_where_the_map_does_not_say_where_it_lies(call, tmp_path, land):
     mapped, reference = land
-    files = [written(tmp_path / name, codes, None)
-             for name, codes in (("map.tif", mapped), ("s.tif", reference))]  # fmt: skip
+    files = [
+        written(tmp_path / name, codes, None)
+        for name, codes in (("map.tif", mapped), ("s.tif", reference))
+    ]
     ended = call("area", files[0], "-r", files[1], "--design", "simple")
     assert ended.code == 0
     assert "areas in pixels, accuracies in %" in ended.out
@@ -70,34 +72,58 @@ def test_areas_in_pixels_where_the_map_does_not_say_where_it_lies(call, tmp_path
 def test_strata_of_another_raster(call, tmp_path, land):
     mapped, reference = land
     strata = 1 + (np.arange(30)[:, None] > 14) + 0 * mapped
-    files = {name: written(tmp_path / name, codes) for name, codes in
-             (("map.tif", mapped), ("s.tif", reference), ("strata.tif", strata))}  # fmt: skip
+    files = {
+        name: written(tmp_path / name, codes)
+        for name, codes in (
+            ("map.tif", mapped),
+            ("s.tif", reference),
+            ("strata.tif", strata),
+        )
+    }
     ended = call(
         "area", files["map.tif"], "-r", files["s.tif"], "--strata", files["strata.tif"]
     )
     assert ended.code == 0
-    ended = call("area", files["map.tif"], "-r", files["s.tif"], "--design", "simple",
-                 "--strata", files["strata.tif"])  # fmt: skip
+    ended = call(
+        "area",
+        files["map.tif"],
+        "-r",
+        files["s.tif"],
+        "--design",
+        "simple",
+        "--strata",
+        files["strata.tif"],
+    )
     assert "has no strata" in ended.sentence
 
 
 def two_layers(path):
     """Write halves of the map as two layers, with two attributes each."""
     west, north = PLACE[2], PLACE[5]
-    halves = [shapely.box(west + 30 * left, north - 900, west + 30 * (left + 20), north)
-              for left in (0, 20)]  # fmt: skip
+    halves = [
+        shapely.box(west + 30 * left, north - 900, west + 30 * (left + 20), north)
+        for left in (0, 20)
+    ]
     for layer, codes in (("parts", [1, 2]), ("other", [1, 1])):
         pyogrio.raw.write(
-            path, shapely.to_wkb(halves), [np.array(codes), np.array([7, 7])], ["part", "id2"],
-            crs="EPSG:32616", geometry_type="Polygon", layer=layer, append=path.exists(),
-        )  # fmt: skip
+            path,
+            shapely.to_wkb(halves),
+            [np.array(codes), np.array([7, 7])],
+            ["part", "id2"],
+            crs="EPSG:32616",
+            geometry_type="Polygon",
+            layer=layer,
+            append=path.exists(),
+        )
     return path
 
 
 def test_strata_and_areas_in_one_of_several_layers(call, tmp_path, land):
     mapped, reference = land
-    files = [written(tmp_path / name, codes)
-             for name, codes in (("map.tif", mapped), ("s.tif", reference))]  # fmt: skip
+    files = [
+        written(tmp_path / name, codes)
+        for name, codes in (("map.tif", mapped), ("s.tif", reference))
+    ]
     layers = two_layers(tmp_path / "two.gpkg")
     words = ("area", files[0], "-r", files[1], "--strata", layers)
     told = call(*words).sentence

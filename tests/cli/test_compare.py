@@ -18,8 +18,11 @@ def run(tmp_path_factory):
     image, labels = simulate(
         folder / "s.tif", rows=48, cols=48, bands=16, classes=3, seed=1
     )
-    forest = {"kind": "sklearn", "estimator": "sklearn.ensemble.RandomForestClassifier",
-              "parameters": {"n_estimators": 5}}  # fmt: skip
+    forest = {
+        "kind": "sklearn",
+        "estimator": "sklearn.ensemble.RandomForestClassifier",
+        "parameters": {"n_estimators": 5},
+    }
     document = {
         "name": "tiny",
         "scene": {"path": image, "labels": labels},

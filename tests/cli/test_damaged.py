@@ -433,8 +433,12 @@ def test_values_too_large_to_compute_with(fields, call, tmp_path, trained, words
     values[2, 5:7, 5:7] = -largest
     with rasterio.open(fields.image, "w", **profile | {"dtype": "float64"}) as file:
         file.write(values)
-    named = {"EXPERIMENT": fields.experiment, "IMAGE": fields.image, "LABELS": fields.labels,
-             "MODEL": trained}  # fmt: skip
+    named = {
+        "EXPERIMENT": fields.experiment,
+        "IMAGE": fields.image,
+        "LABELS": fields.labels,
+        "MODEL": trained,
+    }
     out = str(tmp_path / "out")
     answer = call(*(named.get(word, word.replace("OUT", out)) for word in words))
     # So large a value far from all others is noted as a likely fill before it is refused.

@@ -86,8 +86,16 @@ def test_features_of_features_can_be_computed_file_by_file(fields, call, tmp_pat
 
 
 def test_bands_can_be_dropped_first(fields, call, tmp_path):
-    said = call("features", fields.image, "-c", "pca:2", "-o", tmp_path / "out.tif",
-                "--drop-bands", "1,6")  # fmt: skip
+    said = call(
+        "features",
+        fields.image,
+        "-c",
+        "pca:2",
+        "-o",
+        tmp_path / "out.tif",
+        "--drop-bands",
+        "1,6",
+    )
     assert said.out.startswith("2 features of 4 bands: pca:2\n")
 
 
@@ -161,6 +169,14 @@ def test_a_model_on_a_stack_takes_that_stack_alone(fields, call, tmp_path):
 
 
 def test_one_feature_of_one_band_is_said_so(fields, call, tmp_path):
-    said = call("features", fields.image, "-c", "pca:1", "--keep-bands", "1", "-o",
-                tmp_path / "one.tif")  # fmt: skip
+    said = call(
+        "features",
+        fields.image,
+        "-c",
+        "pca:1",
+        "--keep-bands",
+        "1",
+        "-o",
+        tmp_path / "one.tif",
+    )
     assert said.out.startswith("1 feature of 1 band: pca:1\n"), said.err

@@ -40,20 +40,26 @@ def hostile(mark: Path) -> dict[str, dict]:
         "a function that writes a file": task(
             **old, function="hypercover.files:write_text", arguments={"text": "x"}
         ),
-        "a function for a kind": task(kind="hypercover.jobs.batch_system:asked", arguments=asked(mark)),
+        "a function for a kind": task(
+            kind="hypercover.jobs.batch_system:asked", arguments=asked(mark)
+        ),
         "its bare name": task(kind="asked", arguments=asked(mark)),
         "a dunder": task(kind="__class__"),
         "more arguments": task(
             arguments={"model": "svm", "split": "main", "seed": 0, "path": str(mark)}
         ),
-        "a path for a model": task(arguments={"model": str(mark), "split": "main", "seed": 0}),
+        "a path for a model": task(
+            arguments={"model": str(mark), "split": "main", "seed": 0}
+        ),
         "a way out": task(kind="make_features", arguments={"name": "../../x"}),
-        "a text for a number": task(arguments={"model": "svm", "split": "main", "seed": "0"}),
+        "a text for a number": task(
+            arguments={"model": "svm", "split": "main", "seed": "0"}
+        ),
         "a list for arguments": task(arguments=["touch", str(mark)]),
         "a path for a name": task(name="../../x"),
         "another key": task(shell=f"touch {mark}"),
         "a very long kind": task(kind="x" * 10**6),
-    }  # fmt: skip
+    }
 
 
 def plant(folder: Path, tasks: list[dict], version: int) -> None:

@@ -145,8 +145,9 @@ def test_the_lectures_chain_means_its_nwfe_too(write, tmp_path, monkeypatch):
 def test_a_prediction_without_a_last_line_break_is_mapped(predicted, call, tmp_path):
     predicted.write_text(predicted.read_text()[:-1])
     out = tmp_path / "map.tif"
-    answer = call("libsvm", "map", predicted, "--positions", tmp_path / "f.positions.json",
-                  "-o", out)  # fmt: skip
+    answer = call(
+        "libsvm", "map", predicted, "--positions", tmp_path / "f.positions.json", "-o", out
+    )
     assert answer.code == 0
     assert out.exists()
 
@@ -181,8 +182,9 @@ def test_a_prediction_becomes_a_map_with_names_and_place(
     libsvm("svm-predict", *options, names[1].with_suffix(".scaled"), model, said)
     more = ["--confidence", tmp_path / "sure.tif"] if probable else []
     places = tmp_path / "f-test.positions.json"
-    answer = call("libsvm", "map", said, "--positions", places, "-o", tmp_path / "map.tif",
-                  *more)  # fmt: skip
+    answer = call(
+        "libsvm", "map", said, "--positions", places, "-o", tmp_path / "map.tif", *more
+    )
     assert answer.code == 0
     assert answer.out.startswith(f"Map: {tmp_path}/map.tif (")
     lines = said.read_text().splitlines()[probable:]
@@ -241,8 +243,15 @@ def test_an_exported_model_maps_the_whole_scene_as_predict_does(
     assert write("--all", "--model", model, labels=False).code == 0
     libsvm("svm-predict", tmp_path / "f.el", tmp_path / "f.model", tmp_path / "said.txt")
     places = tmp_path / "f.positions.json"
-    answer = call("libsvm", "map", tmp_path / "said.txt", "--positions", places,
-                  "-o", tmp_path / "theirs.tif")  # fmt: skip
+    answer = call(
+        "libsvm",
+        "map",
+        tmp_path / "said.txt",
+        "--positions",
+        places,
+        "-o",
+        tmp_path / "theirs.tif",
+    )
     assert answer.code == 0
     assert call("predict", model, fields.image, "-o", tmp_path / "ours.tif").code == 0
     with (
@@ -261,8 +270,17 @@ def test_an_imported_model_maps_a_scene_as_svm_predict_does(write, call, fields,
     libsvm("svm-train", "-q", "-c", 10, "-g", 1e-6, data, model)
     libsvm("svm-predict", tmp_path / "every.el", model, tmp_path / "said")
     bundle = tmp_path / "imported"
-    answer = call("libsvm", "import", tmp_path / "f.model", "--scene", fields.image, "-l",
-                  fields.labels, "-o", bundle)  # fmt: skip
+    answer = call(
+        "libsvm",
+        "import",
+        tmp_path / "f.model",
+        "--scene",
+        fields.image,
+        "-l",
+        fields.labels,
+        "-o",
+        bundle,
+    )
     assert answer.code == 0
     assert "3 classes, 6 bands" in answer.out
     card = load_bundle(bundle).card
@@ -466,8 +484,15 @@ def predicted(write, tmp_path):
 )
 def test_a_wrong_prediction_makes_no_map(change, said, predicted, call, tmp_path):
     predicted.write_text(change(predicted.read_text()))
-    answer = call("libsvm", "map", predicted, "--positions", tmp_path / "f.positions.json",
-                  "-o", tmp_path / "map.tif")  # fmt: skip
+    answer = call(
+        "libsvm",
+        "map",
+        predicted,
+        "--positions",
+        tmp_path / "f.positions.json",
+        "-o",
+        tmp_path / "map.tif",
+    )
     assert said in answer.sentence
     assert str(predicted) in answer.sentence
     assert not (tmp_path / "map.tif").exists()
@@ -554,8 +579,13 @@ def test_salinas_a_goes_to_libsvm_and_comes_back_as_a_map(data_folder, call, tmp
     codes, values = read_libsvm(tmp_path / "s-training.el", 204, dense=True, dtype=np.int16)
     at = read_positions(tmp_path / "s-training.positions.json")
     np.testing.assert_array_equal(values, scene.cube.values[:, at.rows, at.cols].T)
-    card = {"bands": scene.bands.tolist(), "wavelengths": None, "fwhm": None, "window": 1,
-            "legend": scene.legend.to_json()}  # fmt: skip
+    card = {
+        "bands": scene.bands.tolist(),
+        "wavelengths": None,
+        "fwhm": None,
+        "window": 1,
+        "legend": scene.legend.to_json(),
+    }
     save_bundle(tmp_path / "svm", SVMClassifier(C=100).fit(values, codes), card)
     write = ["libsvm", "write", image, "--all", "-o", tmp_path / "all.el"]
     assert call(*write, "--model", tmp_path / "svm").code == 0
@@ -602,8 +632,21 @@ def sets(fields, call, tmp_path):
 
     def write(*options):
         answer = call(
-            "libsvm", "sets", fields.image, "--labels", fields.labels, "-o", tmp_path / "sets",
-            "--chain", CHAIN, "--nwfe", 3, "--window", 5, *options)  # fmt: skip
+            "libsvm",
+            "sets",
+            fields.image,
+            "--labels",
+            fields.labels,
+            "-o",
+            tmp_path / "sets",
+            "--chain",
+            CHAIN,
+            "--nwfe",
+            3,
+            "--window",
+            5,
+            *options,
+        )
         return Written(tmp_path / "sets", answer)
 
     return write

@@ -44,8 +44,14 @@ def area(tmp_path):
     lon, lat = transform("EPSG:32633", "EPSG:4326", list(x), list(y))
     shape = shapely.polygons(list(zip(lon, lat, strict=True)))
     file = tmp_path / "area.geojson"
-    pyogrio.raw.write(file, shapely.to_wkb([shape]), [np.array([1])], ["n"],
-                      geometry_type="Polygon", crs="EPSG:4326")  # fmt: skip
+    pyogrio.raw.write(
+        file,
+        shapely.to_wkb([shape]),
+        [np.array([1])],
+        ["n"],
+        geometry_type="Polygon",
+        crs="EPSG:4326",
+    )
     return file
 
 

@@ -96,9 +96,11 @@ def test_a_map_is_empty_where_stated_no_data_lies(filled, call):
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [("water", "scene.nodata must be numbers, all-zero or none, got 'water'"),
-     ([1, "x"], "got 'x'")],
-)  # fmt: skip
+    [
+        ("water", "scene.nodata must be numbers, all-zero or none, got 'water'"),
+        ([1, "x"], "got 'x'"),
+    ],
+)
 def test_an_experiment_states_numbers_or_known_words(fields, given, words, call):
     document = yaml.safe_load(fields.experiment.read_text())
     document["scene"]["nodata"] = given

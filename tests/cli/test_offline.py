@@ -244,8 +244,18 @@ def test_a_path_of_this_machine_is_no_address(path):
 
 def test_only_one_module_opens_or_creates_files_by_gdal():
     """All others would open them with networks, sidecars and drivers of any kind."""
-    forbidden = {"list_layers", "read_info", "read_dataframe", "DatasetReader", "Env",
-                 "list_drivers", "shutil", "vrt", "MemoryFile", "write_dataframe"}  # fmt: skip
+    forbidden = {
+        "list_layers",
+        "read_info",
+        "read_dataframe",
+        "DatasetReader",
+        "Env",
+        "list_drivers",
+        "shutil",
+        "vrt",
+        "MemoryFile",
+        "write_dataframe",
+    }
     for path in sorted(ROOT.rglob("*.py")):
         if path == Path(gdal.__file__):
             continue

@@ -42,8 +42,17 @@ def test_what_is_no_size_is_refused(text):
 
 def test_a_map_and_its_confidence_are_written(call, fields, trained, tmp_path):
     out, sure = tmp_path / "map.tif", tmp_path / "sure.tif"
-    done = call("predict", trained, fields.image, "-o", out, "--confidence", sure,
-                "--memory", "4GiB")  # fmt: skip
+    done = call(
+        "predict",
+        trained,
+        fields.image,
+        "-o",
+        out,
+        "--confidence",
+        sure,
+        "--memory",
+        "4GiB",
+    )
     assert (done.code, done.out) == (0, f"Map: {out}\nConfidence: {sure}\n")
     with rasterio.open(out) as raster:
         assert set(np.unique(raster.read(1))) <= {1, 2, 3}
@@ -115,10 +124,23 @@ def test_a_map_is_predicted_within_the_memory(wide, tmp_path, network):
     command = [sys.executable, "-c", "from hypercover.cli.main import main; main()"]
     maps = ["--out", "map.tif", "--probabilities", "shares.tif"]
     told = subprocess.run(
-        [sys.executable, "-c", WATCHER, *command, "predict", "model", wide, *maps,
-         "--memory", f"{BUDGET}B"],
-        check=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            WATCHER,
+            *command,
+            "predict",
+            "model",
+            wide,
+            *maps,
+            "--memory",
+            f"{BUDGET}B",
+        ],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
     assert int(told.stdout) < BUDGET
     with rasterio.open(tmp_path / "map.tif") as raster:
         assert raster.read(1).all()
@@ -215,8 +237,15 @@ def test_a_model_of_a_gpu_predicts_and_is_exported_without_one(
 
 
 def test_the_image_is_not_written_over_by_any_map(call, fields, trained, tmp_path):
-    told = call("predict", trained, fields.image, "-o", tmp_path / "m.tif",
-                "--entropy", fields.image)  # fmt: skip
+    told = call(
+        "predict",
+        trained,
+        fields.image,
+        "-o",
+        tmp_path / "m.tif",
+        "--entropy",
+        fields.image,
+    )
     assert "would destroy" in told.sentence
 
 

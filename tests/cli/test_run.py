@@ -40,8 +40,17 @@ def test_a_first_report_that_is_late_claims_no_file_of_the_last(call, fields):
     """As in job arrays, where it may come after the figures of all models."""
     folder = fields.folder / "run"
     network = "models.cnn={kind: cnn, network: spectral-1d, window: 1, epochs: 1}"
-    planned = call("plan", fields.experiment, "-o", folder, "--ready", "--set", network,
-                   "--set", "map_from=split")  # fmt: skip
+    planned = call(
+        "plan",
+        fields.experiment,
+        "-o",
+        folder,
+        "--ready",
+        "--set",
+        network,
+        "--set",
+        "map_from=split",
+    )
     assert planned.code == 0, planned.err
     order = [
         task["name"]

@@ -66,12 +66,24 @@ def test_tasks_are_done_by_hand_from_the_plan(call, fields):
 
 def test_a_dry_run_writes_scripts_without_any_scheduler(call, fields, no_scheduler):
     folder = fields.folder / "run"
-    for dialect, mark in (("slurm", "#SBATCH --array=1-2"), ("pbs-torque", "#PBS -t 1-2"),
-                          ("pbs-pro", "#PBS -J 1-2")):  # fmt: skip
+    for dialect, mark in (
+        ("slurm", "#SBATCH --array=1-2"),
+        ("pbs-torque", "#PBS -t 1-2"),
+        ("pbs-pro", "#PBS -J 1-2"),
+    ):
         said = call(
-            "submit", fields.experiment, "-o", folder, "--scheduler", dialect, "--dry-run",
-            "--array-chunk", 1, "--time", "2h",
-        )  # fmt: skip
+            "submit",
+            fields.experiment,
+            "-o",
+            folder,
+            "--scheduler",
+            dialect,
+            "--dry-run",
+            "--array-chunk",
+            1,
+            "--time",
+            "2h",
+        )
         assert said.code == 0, said.err
         assert "1-scene: not submitted, 2 tasks in 2 elements" in said.out
         assert mark in (folder / "jobs" / "1-scene.sh").read_text()
@@ -164,9 +176,19 @@ def test_a_measured_time_sets_the_time_limit(call, fields):
     result = folder / "tasks" / "train-main-0-svm.json"
     write_checksummed(result, read_checksummed(result.read_bytes()) | {"seconds": 5400.0})
     said = call(
-        "submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", "--set", "repeats=2",
-        "--cpus", 10, "--array-chunk", 1,
-    )  # fmt: skip
+        "submit",
+        fields.experiment,
+        "-o",
+        folder,
+        *WITHOUT,
+        "--dry-run",
+        "--set",
+        "repeats=2",
+        "--cpus",
+        10,
+        "--array-chunk",
+        1,
+    )
     assert "Each element is given 10 cores, 2.0 GiB, 04:30:00." in said.out
 
 
@@ -187,8 +209,20 @@ def test_each_process_of_a_network_is_given_its_memory(call, fields):
 
 def test_networks_alone_go_to_the_partition_of_gpus(call, fields):
     folder = fields.folder / "run"
-    words = ["submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", "--gpus", 1,
-             "--partition", "main", "--set", "models={cnn: {kind: cnn, window: 3, epochs: 2}}"]  # fmt: skip
+    words = [
+        "submit",
+        fields.experiment,
+        "-o",
+        folder,
+        *WITHOUT,
+        "--dry-run",
+        "--gpus",
+        1,
+        "--partition",
+        "main",
+        "--set",
+        "models={cnn: {kind: cnn, window: 3, epochs: 2}}",
+    ]
     said = call(*words, "--gpu-partition", "gpus", "--gpu-cpus", 6, "--gpu-mem", "9GiB")
     assert "What has GPUs is given 1 GPU, 6 cores, 9.0 GiB, 01:00:00, in gpus." in said.out
     assert "The rest is given 1 core, 2.0 GiB, 01:00:00." in said.out
@@ -254,8 +288,11 @@ def test_one_folder_takes_one_submission_at_a_time(call, fields, login_node):
         job = json.loads((folder / "jobs" / "submission.json").read_text())["arrays"][0][
             "job"
         ]
-        for words in (["submit", fields.experiment, "-o", folder, *WITHOUT],
-                      ["run", fields.experiment, "-o", folder], ["resume", folder]):  # fmt: skip
+        for words in (
+            ["submit", fields.experiment, "-o", folder, *WITHOUT],
+            ["run", fields.experiment, "-o", folder],
+            ["resume", folder],
+        ):
             assert f"The jobs {job} are still active in" in call(*words).sentence
         # Slurm gives a reason once its scheduler has looked at the job.
         login_node.wait(
@@ -458,8 +495,13 @@ def test_the_site_says_what_is_always_asked_for(call, fields, no_site):
     said = call("submit", fields.experiment, "-o", folder, "--dry-run", "--time", "90min")
     assert said.code == 0, said.err
     text = next((folder / "jobs").glob("*.sh")).read_text()
-    for line in ("#PBS -q q1h", "#PBS -A lp_x", "#PBS -l walltime=01:30:00",
-                 "#PBS -l select=1:ncpus=1:mem=3072mb", "load_module Python/3.11"):  # fmt: skip
+    for line in (
+        "#PBS -q q1h",
+        "#PBS -A lp_x",
+        "#PBS -l walltime=01:30:00",
+        "#PBS -l select=1:ncpus=1:mem=3072mb",
+        "load_module Python/3.11",
+    ):
         assert line in text.splitlines()
 
 

@@ -47,9 +47,10 @@ def test_accuracies_are_those_of_the_trials(gap):
         assert row["overall_accuracy"] == pytest.approx(np.mean(shares))
         assert row["spread"] == pytest.approx(np.std(shares, ddof=1))
         random = next(
-            one for one in gap.rows
+            one
+            for one in gap.rows
             if (one["model"], one["split"]) == (row["model"], "random")
-        )  # fmt: skip
+        )
         assert row["fall"] == random["overall_accuracy"] - row["overall_accuracy"]
 
 

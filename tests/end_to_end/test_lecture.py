@@ -232,15 +232,27 @@ def test_the_keras_script_learns_from_a_window_file(call, tmp_path):
     np.save(tmp_path / "cube.npy", cube.astype(np.float32))
     np.save(tmp_path / "codes.npy", codes)
     out = tmp_path / "w.h5"
-    made = call("windows", tmp_path / "cube.npy", "--labels", tmp_path / "codes.npy",
-                "--axes", "row,col,band", "--train", 0.2, "-o", out)  # fmt: skip
+    made = call(
+        "windows",
+        tmp_path / "cube.npy",
+        "--labels",
+        tmp_path / "codes.npy",
+        "--axes",
+        "row,col,band",
+        "--train",
+        0.2,
+        "-o",
+        out,
+    )
     assert made.code == 0, made.err
     script = Path(__file__).parents[2] / "examples" / "keras_windows.py"
     answer = subprocess.run(
         [sys.executable, str(script), str(out), "--quick", "--epochs", "4"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "KERAS_BACKEND": "torch"},
-    )  # fmt: skip
+    )
     assert answer.returncode == 0, answer.stderr
     last = answer.stdout.splitlines()[-1]
     assert float(last.removeprefix("overall accuracy: ").removesuffix(" %")) > 85

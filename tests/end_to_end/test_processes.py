@@ -149,8 +149,9 @@ def test_a_killed_launcher_is_told_and_the_same_command_goes_on(
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     said = err.splitlines()[-1]
-    assert said.startswith(f"hypercover: {how}, and with it the 2 processes that train "
-                           "train-main-3-cnn; see ")  # fmt: skip
+    assert said.startswith(
+        f"hypercover: {how}, and with it the 2 processes that train train-main-3-cnn; see "
+    )
     assert said.endswith("run the same command again to resume from the last checkpoint.")
     until(lambda: not processes(folder), 20.0)
     again = begun(desk, easy.path, folder)

@@ -11,8 +11,12 @@ FOREST = {
     "estimator": "sklearn.ensemble.RandomForestClassifier",
     "parameters": {"n_estimators": 15},
 }
-GRID = {"C": [1, 10, 100, 1000, 10000], "gamma_scale": [0.25, 0.5, 1, 2, 4],
-        "folds": 10, "by": ["random"]}  # fmt: skip
+GRID = {
+    "C": [1, 10, 100, 1000, 10000],
+    "gamma_scale": [0.25, 0.5, 1, 2, 4],
+    "folds": 10,
+    "by": ["random"],
+}
 
 
 def same_files(here: Path, there: Path, *patterns: str) -> None:
@@ -29,9 +33,19 @@ def test_an_experiment_comes_to_the_same_on_slurm(desk, cluster, scene, tmp_path
     path = desk.experiment(scene, tmp_path, models=models, map=False)
     folder = tmp_path / "sent"
     said = cluster.call(
-        "submit", path, "-o", folder, "--scheduler", "slurm", "--array-chunk", 2,
-        "--time", "10min", "--mem", "500MB",
-    )  # fmt: skip
+        "submit",
+        path,
+        "-o",
+        folder,
+        "--scheduler",
+        "slurm",
+        "--array-chunk",
+        2,
+        "--time",
+        "10min",
+        "--mem",
+        "500MB",
+    )
     assert "3 tasks in 2 elements" in said
     assert "3-reduce: job" in said
     local = desk.shell("run", path, "-o", tmp_path / "here", "--workers", 1)

@@ -45,9 +45,19 @@ def sent(cluster, wanted, tmp_path) -> SimpleNamespace:
 
 def submit(cluster, path: Path, folder: Path, *words: object, **environment: str) -> str:
     return cluster.call(
-        "submit", path, "-o", folder, "--scheduler", "slurm", "--array-chunk", 1,
-        "--mem", "400MB", *words, **environment,
-    )  # fmt: skip
+        "submit",
+        path,
+        "-o",
+        folder,
+        "--scheduler",
+        "slurm",
+        "--array-chunk",
+        1,
+        "--mem",
+        "400MB",
+        *words,
+        **environment,
+    )
 
 
 def under_way(cluster, folder: Path, task: str) -> SimpleNamespace:
@@ -270,8 +280,11 @@ def test_a_rank_that_is_killed_on_one_of_two_nodes(desk, cluster, scene, tmp_pat
         240,
     )
     launchers = processes("torch.distributed.run", folder)
-    ranks = [pid for pid in processes("hypercover.experiment.tasks.rank", folder)
-             if pid not in launchers and b"srun" not in comm(pid)]  # fmt: skip
+    ranks = [
+        pid
+        for pid in processes("hypercover.experiment.tasks.rank", folder)
+        if pid not in launchers and b"srun" not in comm(pid)
+    ]
     assert len(ranks) == 2
     os.kill(ranks[-1], signal.SIGKILL)
     watched = cluster.call("status", folder, "--watch", "--interval", 1)

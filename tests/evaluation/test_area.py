@@ -24,8 +24,12 @@ def published():
 
 def test_the_error_matrix_of_the_published_example(published):
     shares = (PIXELS / PIXELS.sum())[:, None] * SAMPLE / SAMPLE.sum(axis=1, keepdims=True)
-    printed = [[0.0176, 0, 0.0013, 0.0011], [0, 0.0110, 0.0016, 0.0024],
-               [0.0019, 0, 0.2967, 0.0213], [0.0040, 0.0020, 0.0179, 0.6212]]  # fmt: skip
+    printed = [
+        [0.0176, 0, 0.0013, 0.0011],
+        [0, 0.0110, 0.0016, 0.0024],
+        [0.0019, 0, 0.2967, 0.0213],
+        [0.0040, 0.0020, 0.0179, 0.6212],
+    ]
     np.testing.assert_array_equal(shares.round(4), printed)
     np.testing.assert_allclose(published.areas.value, PIXELS.sum() * shares.sum(axis=0))
 
@@ -143,8 +147,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say(design):
         ends = found.overall.interval()
         producers = np.array([(mapped == truth)[truth == c].mean() for c in (1, 2, 4)])
         of_classes = found.producers.interval().T
-        held.append([*((low <= true) & (true <= high)), ends[0] <= right <= ends[1],
-                     *((of_classes[0] <= producers) & (producers <= of_classes[1]))])  # fmt: skip
+        held.append(
+            [
+                *((low <= true) & (true <= high)),
+                ends[0] <= right <= ends[1],
+                *((of_classes[0] <= producers) & (producers <= of_classes[1])),
+            ]
+        )
     assert (np.mean(held, axis=0) > 0.91).all(), np.mean(held, axis=0)
     assert (np.mean(held, axis=0) < 0.99).all(), np.mean(held, axis=0)
 

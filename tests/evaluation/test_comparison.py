@@ -99,8 +99,10 @@ def test_intervals_of_a_difference_hold_it_as_often_as_they_say():
     for _ in range(500):
         common = rng.standard_normal((90, 90))
         worse, same, like = (patchy(rng, share, common) for share in (0.7, 0.8, 0.8))
-        made = [answers(labels, np.where(right, labels, 3 - labels).ravel())
-                for right in (worse, same, like)]  # fmt: skip
+        made = [
+            answers(labels, np.where(right, labels, 3 - labels).ravel())
+            for right in (worse, same, like)
+        ]
         low, high = compare_models(*made[:2], resamples=300).overall.interval
         held.append(low <= -0.1 <= high)
         null = compare_models(*made[1:], resamples=300)
@@ -190,7 +192,11 @@ def drawn(both, first, second, none):
 def test_both_tests_are_those_of_statsmodels(both, first, second, none):
     found = mcnemar(*drawn(both, first, second, none))
     assert (found.both_right, found.only_first, found.only_second, found.both_wrong) == (
-        both, first, second, none)  # fmt: skip
+        both,
+        first,
+        second,
+        none,
+    )
     table = [[both, first], [second, none]]
     if first + second:
         assert found.exact_p == pytest.approx(oracle(table, exact=True).pvalue)

@@ -33,9 +33,11 @@ def simulated():
 def test_errors_in_patches_are_covered_by_blocks_and_not_by_pixels(simulated):
     """Patches of errors about 5 pixels wide, 16 blocks of 15 × 15."""
     rng = np.random.default_rng(11)
-    found = simulated.shares(simulated.coverage(
-        lambda: simulated.patches(60, 1, rng), simulated.RIGHT, 600, resamples=300
-    ))  # fmt: skip
+    found = simulated.shares(
+        simulated.coverage(
+            lambda: simulated.patches(60, 1, rng), simulated.RIGHT, 600, resamples=300
+        )
+    )
     for name in ("overall", "average", "producer"):
         assert 0.93 <= found[name] <= 0.97, (name, found)
     assert found["pixels"] < 0.6
@@ -51,10 +53,15 @@ def test_errors_in_patches_are_covered_by_blocks_and_not_by_pixels(simulated):
 )
 def test_fields_with_accuracies_of_their_own_are_covered(simulated, count):
     rng = np.random.default_rng(count)
-    found = simulated.shares(simulated.coverage(
-        lambda: simulated.fields(count, rng, truth=0.7), 0.7, 1000, resamples=400,
-        units=FieldUnits(),
-    ))  # fmt: skip
+    found = simulated.shares(
+        simulated.coverage(
+            lambda: simulated.fields(count, rng, truth=0.7),
+            0.7,
+            1000,
+            resamples=400,
+            units=FieldUnits(),
+        )
+    )
     for name in ("overall", "average", "kappa"):
         assert 0.93 <= found[name] <= 0.97, (name, found)
     assert found["pixels"] < 0.5
@@ -63,10 +70,15 @@ def test_fields_with_accuracies_of_their_own_are_covered(simulated, count):
 def test_what_trainings_differ_by_is_covered_too(simulated):
     rng = np.random.default_rng(13)
     truth = simulated.seeds_truth(training=0.8)
-    found = simulated.shares(simulated.coverage(
-        lambda: simulated.seeds(10, 7, rng, training=0.8), truth, 400, resamples=200,
-        units=BlockUnits(5),
-    ))  # fmt: skip
+    found = simulated.shares(
+        simulated.coverage(
+            lambda: simulated.seeds(10, 7, rng, training=0.8),
+            truth,
+            400,
+            resamples=200,
+            units=BlockUnits(5),
+        )
+    )
     assert 0.93 <= found["overall"] <= 0.97
 
 
@@ -99,8 +111,11 @@ def test_a_class_that_does_not_occur_or_lies_in_one_unit_has_no_interval(answers
     assert found.overall_accuracy is None
     found = accuracy_intervals(answers, units=BlockUnits(5), codes=[1, 2, 5])
     assert found.per_class[0].to_json() == {
-        "code": 1, "producers_accuracy": None, "users_accuracy": None, "f1": None
-    }  # fmt: skip
+        "code": 1,
+        "producers_accuracy": None,
+        "users_accuracy": None,
+        "f1": None,
+    }
     assert found.per_class[1].f1 is not None
 
 
@@ -175,11 +190,14 @@ def test_units_of_uneven_size_are_worth_fewer():
 
 def test_drawing_is_brute_force_with_all_resamples_of_three_units():
     """27 equally likely resamples of three units of uneven size, F1 and kappa among them."""
-    tallies = np.array([
-        [[5, 2], [6, 4], [7, 3]],
-        [[1, 8], [3, 9], [2, 10]],
-        [[0, 3], [4, 3], [0, 7]],
-    ], dtype=float)  # fmt: skip
+    tallies = np.array(
+        [
+            [[5, 2], [6, 4], [7, 3]],
+            [[1, 8], [3, 9], [2, 10]],
+            [[0, 3], [4, 3], [0, 7]],
+        ],
+        dtype=float,
+    )
     draws = np.stack(np.meshgrid(*[range(3)] * 3), axis=-1).reshape(-1, 3)
     every = accuracies(tallies[draws].sum(axis=1))
     rests = unit_weights(tallies)
@@ -245,8 +263,9 @@ def test_nothing_is_said_of_one_unit_or_of_a_model_without_errors(shares):
 
 
 def test_intervals_of_differences_and_their_p_values_agree():
-    found = BootstrapEstimate(np.array([0.1, 0.0, -0.9]), np.array([0.05, 0.0, 0.1]),
-                      np.array([9.0, 9.0, 9.0]))  # fmt: skip
+    found = BootstrapEstimate(
+        np.array([0.1, 0.0, -0.9]), np.array([0.05, 0.0, 0.1]), np.array([9.0, 9.0, 9.0])
+    )
     p = found.p_values()
     assert p[0] == pytest.approx(2 * stats.t.sf(2, 9))
     assert p[1] == 1
@@ -257,6 +276,6 @@ def test_intervals_of_differences_and_their_p_values_agree():
 
 def test_kappa_has_an_interval_from_minus_one():
     found = BootstrapEstimate(np.array([-0.5]), np.array([0.1]), np.array([20.0]))
-    (low, high), = found.of_shares(least=np.array([-1.0]))  # fmt: skip
+    ((low, high),) = found.of_shares(least=np.array([-1.0]))
     assert -1 < low < -0.5 < high < 0
     assert np.isnan(found.of_shares()).all()

@@ -128,8 +128,12 @@ def test_the_files_of_the_repository_are_read_cropped_and_stripped(tmp_path, suf
     ) as file:
         file.write(labels, 1)
     spec = SceneSpec(
-        path=image, labels=truth, crop="0:34,:", drop_bands="water-absorption",
-        min_pixels=200)  # fmt: skip
+        path=image,
+        labels=truth,
+        crop="0:34,:",
+        drop_bands="water-absorption",
+        min_pixels=200,
+    )
     scene = load_scene(spec)
     assert scene.shape == (34, 40)
     assert scene.n_bands == 200

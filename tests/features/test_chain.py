@@ -149,9 +149,19 @@ values = st.recursive(
 )
 names = st.sampled_from(["kpca", "pca", "mnf", "esdap", "rome", "lecture", "nwfe", "x"])
 settings_of_features = st.sampled_from(
-    ["components", "sample", "gamma", "attributes", "thresholds", "count", "rule",
-     "resolution", "n_jobs", "y"]
-)  # fmt: skip
+    [
+        "components",
+        "sample",
+        "gamma",
+        "attributes",
+        "thresholds",
+        "count",
+        "rule",
+        "resolution",
+        "n_jobs",
+        "y",
+    ]
+)
 items = (
     st.text("kpcaesdmnf:,+=/.0123456789 -", max_size=12)
     | st.tuples(names, st.text("0123456789area+std=/.-", max_size=9)).map(":".join)
@@ -173,8 +183,15 @@ def test_whatever_is_asked_for_is_a_chain_or_a_call_error(spec):
     assert Chain.parse([step.to_json() for step in chain.steps]) == chain
 
 
-@given(st.fixed_dictionaries({}, optional={"steps": st.lists(values | items, max_size=2),
-                                           "fitted": st.lists(values, max_size=2)}))  # fmt: skip
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "steps": st.lists(values | items, max_size=2),
+            "fitted": st.lists(values, max_size=2),
+        },
+    )
+)
 def test_whatever_a_stranger_saved_is_refused_by_a_call_error(settings):
     with pytest.raises(CallError):
         Chain.from_state(settings, {"0.mean": np.zeros(3)})

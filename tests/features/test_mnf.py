@@ -40,8 +40,9 @@ def test_components_are_those_of_spectral(textured):
     expected = truth.get_reduction_transform(num=6)(spectra)
     for ours, theirs in zip(found.T, expected.T, strict=True):
         assert abs(np.corrcoef(ours, theirs)[0, 1]) > 1 - 1e-6
-    np.testing.assert_allclose(np.sort(truth.napc.eigenvalues)[::-1][:6], feature.ratios_,
-                               rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        np.sort(truth.napc.eigenvalues)[::-1][:6], feature.ratios_, rtol=1e-5
+    )
 
 
 def test_noise_has_variance_one_and_components_their_ratio(textured):

@@ -37,14 +37,41 @@ MEMORY = 2**31
 REFUSED, RAISED, NO_MEMORY = 3, 4, 5
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _NUMBERS = (
-    b"0", b"-1", b"1", b"2", b"255", b"65535", b"65536", b"2147483648", b"1e300", b"-1e-300",
-    b"99999999999999999999", b"NaN", b"Infinity", b"1e", b"", b"0x10", b"3.7",
-)  # fmt: skip
+    b"0",
+    b"-1",
+    b"1",
+    b"2",
+    b"255",
+    b"65535",
+    b"65536",
+    b"2147483648",
+    b"1e300",
+    b"-1e-300",
+    b"99999999999999999999",
+    b"NaN",
+    b"Infinity",
+    b"1e",
+    b"",
+    b"0x10",
+    b"3.7",
+)
 _WORD = re.compile(rb"[A-Za-z_]{3,}")
 _WORDS = (
-    b"null", b"true", b"[]", b"{}", b'""', b"\xff\xfe", b"\x1b[2J", b"../../etc/passwd",
-    b"!!set {a}", b"!!python/object:os.system", b"&a [*a]", b"\0", b"=1+1", b"a" * 5000,
-)  # fmt: skip
+    b"null",
+    b"true",
+    b"[]",
+    b"{}",
+    b'""',
+    b"\xff\xfe",
+    b"\x1b[2J",
+    b"../../etc/passwd",
+    b"!!set {a}",
+    b"!!python/object:os.system",
+    b"&a [*a]",
+    b"\0",
+    b"=1+1",
+    b"a" * 5000,
+)
 _WHOLE = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
@@ -78,11 +105,13 @@ def _flip(data: bytes, chance: random.Random) -> bytes:
 def _place(data: bytes | bytearray, chance: random.Random) -> int:
     """Choose a byte, of the beginning and the end more often: there the headers are."""
     ends = min(len(data), 512)
-    return chance.choice((
-        chance.randrange(len(data)),
-        chance.randrange(ends),
-        len(data) - 1 - chance.randrange(ends),
-    ))  # fmt: skip
+    return chance.choice(
+        (
+            chance.randrange(len(data)),
+            chance.randrange(ends),
+            len(data) - 1 - chance.randrange(ends),
+        )
+    )
 
 
 def _whole_number(data: bytes, chance: random.Random) -> bytes:
@@ -149,9 +178,19 @@ def _tiff_entry(data: bytes, chance: random.Random) -> bytes:
 
 
 _WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    _flip, _flip, _whole_number, _whole_number, _cut, _remove, _repeat, _other_number,
-    _other_number, _other_word, _tiff_entry, _tiff_entry,
-)  # fmt: skip
+    _flip,
+    _flip,
+    _whole_number,
+    _whole_number,
+    _cut,
+    _remove,
+    _repeat,
+    _other_number,
+    _other_number,
+    _other_word,
+    _tiff_entry,
+    _tiff_entry,
+)
 
 
 def findings(

@@ -214,9 +214,19 @@ def _erdas(name: str) -> Callable[[Path], list[Path]]:
         values = cube if name.endswith("lan") else labels[None]
         kind = 2 if name.endswith("lan") else 0
         head = struct.pack(
-            "<6sHH6xIIII56xH2xfff", b"HEAD74", kind, len(values), COLS, ROWS, 0, 0, 0,
-            0.1, 400_000.0, 5_500_000.0,
-        )  # fmt: skip
+            "<6sHH6xIIII56xH2xfff",
+            b"HEAD74",
+            kind,
+            len(values),
+            COLS,
+            ROWS,
+            0,
+            0,
+            0,
+            0.1,
+            400_000.0,
+            5_500_000.0,
+        )
         rows = np.moveaxis(values.astype("<i2" if kind else "u1"), 0, 1)
         (folder / name).write_bytes(head.ljust(128, b"\0") + rows.tobytes())
         names = b"".join(
@@ -247,9 +257,13 @@ def _shapes(name: str) -> Callable[[Path], list[Path]]:
             boxes, crs = [_degrees(box) for box in boxes], "EPSG:4326"
         columns = [np.array([1, 2, 3]), np.array(["Corn", "Meadow", "Woods"], object)]
         pyogrio.raw.write(
-            folder / name, shapely.to_wkb(np.array(boxes)), columns, ["class", "note"],
-            geometry_type="Polygon", crs=crs,
-        )  # fmt: skip
+            folder / name,
+            shapely.to_wkb(np.array(boxes)),
+            columns,
+            ["class", "note"],
+            geometry_type="Polygon",
+            crs=crs,
+        )
         if name.endswith(".gpkg"):
             with closing(sqlite3.connect(folder / name)) as database:
                 database.execute("PRAGMA journal_mode = DELETE")
@@ -303,8 +317,15 @@ def _svm() -> SVMClassifier:
 def _libsvm_data(folder: Path) -> list[Path]:
     image = _written(folder)
     write_labels(_numbers()[1], LEGEND, PLACE, folder / "labels.tif")
-    _called("libsvm", "write", image, "--labels", folder / "labels.tif", "-o",
-            folder / "data.el")  # fmt: skip
+    _called(
+        "libsvm",
+        "write",
+        image,
+        "--labels",
+        folder / "labels.tif",
+        "-o",
+        folder / "data.el",
+    )
     return [folder / "data.el", folder / "data.positions.json"]
 
 
@@ -326,8 +347,16 @@ def _read_libsvm_model(folder: Path) -> None:
 def _windows(folder: Path) -> list[Path]:
     image = _written(folder)
     write_labels(_numbers()[1], LEGEND, PLACE, folder / "labels.tif")
-    _called("windows", image, "--labels", folder / "labels.tif", "--size", 3, "-o",
-            folder / "W.h5")  # fmt: skip
+    _called(
+        "windows",
+        image,
+        "--labels",
+        folder / "labels.tif",
+        "--size",
+        3,
+        "-o",
+        folder / "W.h5",
+    )
     return [folder / "W.h5"]
 
 

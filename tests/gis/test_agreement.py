@@ -18,8 +18,13 @@ def test_codes_are_counted_as_mcnemar_counts_them():
     shown = agreement_map(one, other)
     counts = np.bincount(shown.ravel(), minlength=5)
     test_of = mcnemar(one.right, other.right)
-    assert counts.tolist() == [400 - len(test), test_of.both_right, test_of.only_first,
-                               test_of.only_second, test_of.both_wrong]  # fmt: skip
+    assert counts.tolist() == [
+        400 - len(test),
+        test_of.both_right,
+        test_of.only_first,
+        test_of.only_second,
+        test_of.both_wrong,
+    ]
     assert (shown[test.rows, test.cols] > 0).all()
     names = agreement_legend("svm", "cnn").names
     assert names == ("both right", "only svm right", "only cnn right", "both wrong")

@@ -16,8 +16,11 @@ from hypercover.errors import CallError, LabelError
 from hypercover.gis import cleaning as module
 from hypercover.gis.cleaning import Cleaning, Regions, majority_filter, sieve, sieve_area
 
-MAPS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)),
-              elements=st.sampled_from([0, 1, 2, 7]))  # fmt: skip
+MAPS = arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    elements=st.sampled_from([0, 1, 2, 7]),
+)
 
 
 def counted(labels, side):
@@ -84,8 +87,12 @@ def test_both_in_turn_and_neither():
 
 @pytest.mark.parametrize(
     ("wish", "told"),
-    [({"majority": 4}, "odd number of pixels"), ({"majority": -1}, "odd"), ({"sieve": 0}, "at least")],
-)  # fmt: skip
+    [
+        ({"majority": 4}, "odd number of pixels"),
+        ({"majority": -1}, "odd"),
+        ({"sieve": 0}, "at least"),
+    ],
+)
 def test_wishes_that_mean_nothing_are_refused(wish, told):
     with pytest.raises(CallError, match=told):
         Cleaning(**wish)

@@ -204,9 +204,14 @@ def test_a_job_of_a_worker_asks_for_what_is_resources(tmp_path, where, spec):
     import dask_jobqueue
 
     resources = JobResources(
-        partition="fast", account="a1", time="2h", cpus=3, memory="2GiB",
-        modules=["cuda/12"], directives=["--constraint=k80"],
-    )  # fmt: skip
+        partition="fast",
+        account="a1",
+        time="2h",
+        cpus=3,
+        memory="2GiB",
+        modules=["cuda/12"],
+        directives=["--constraint=k80"],
+    )
     asked = settings_of(where, resources, tmp_path)
     assert asked.items() >= spec.items()
     job = getattr(dask_jobqueue, dask_executor.BATCH_CLUSTERS[where]).job_cls

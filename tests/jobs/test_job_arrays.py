@@ -54,8 +54,15 @@ def test_every_task_comes_once_and_after_what_it_needs(made, chunk):
 
 def fan(count):
     names = [f"s-{number}" for number in range(count)]
-    return Plan((task("first"), *(task(name, "first") for name in names),
-                 task("sum", *names), task("page", "sum")), KINDS)  # fmt: skip
+    return Plan(
+        (
+            task("first"),
+            *(task(name, "first") for name in names),
+            task("sum", *names),
+            task("page", "sum"),
+        ),
+        KINDS,
+    )
 
 
 def sent(plan, seconds, **asked):
@@ -106,9 +113,11 @@ def test_what_is_done_is_not_sent_and_not_waited_for():
 def test_networks_of_several_processes_have_elements_of_their_own():
     plan = Plan((task("a"), task("b"), task("c", "a", "b")), KINDS)
     arrays = make_job_arrays(
-        plan, ["a", "b", "c"], kinds={"a": "ranks", "b": "ranks"},
+        plan,
+        ["a", "b", "c"],
+        kinds={"a": "ranks", "b": "ranks"},
         seconds=dict.fromkeys("abc", 1.0),
-    )  # fmt: skip
+    )
     assert [(array.kind, len(array.elements)) for array in arrays] == [
         ("ranks", 2),
         ("plain", 1),

@@ -101,8 +101,13 @@ def test_scripts_are_of_their_dialect(tmp_path, dialect, wishes, elements, kind)
 @pytest.mark.parametrize("dialect", PARTS)
 def test_what_needs_no_gpu_never_asks_for_the_queue_of_gpus(tmp_path, dialect):
     system, grammar = PARTS[dialect]
-    apart = {"partition": "q1d", "gpu_partition": "gpus", "gpus": 2, "gpu_cpus": 8,
-             "memory_per_cpu": "1GiB"}  # fmt: skip
+    apart = {
+        "partition": "q1d",
+        "gpu_partition": "gpus",
+        "gpus": 2,
+        "gpu_cpus": 8,
+        "memory_per_cpu": "1GiB",
+    }
     plain = dict(parsed(made(system, tmp_path, **apart), grammar))
     text = made(system, tmp_path, kind="gpu", **apart)
     gpu = dict(parsed(text, grammar))

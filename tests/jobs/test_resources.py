@@ -14,9 +14,15 @@ from hypercover.jobs.resources import (
 
 def test_wishes_come_back_from_their_file():
     resources = JobResources(
-        partition="main", account="lp_x", time="2h", memory="4GiB", gpus=1, modules=["cuda/12"],
-        directives=["--constraint=k40"], array_chunk=3,
-    )  # fmt: skip
+        partition="main",
+        account="lp_x",
+        time="2h",
+        memory="4GiB",
+        gpus=1,
+        modules=["cuda/12"],
+        directives=["--constraint=k40"],
+        array_chunk=3,
+    )
     assert (resources.time, resources.memory) == (7200, 2**32)
     assert JobResources.model_validate(resources.model_dump(mode="json")) == resources
 
@@ -67,20 +73,47 @@ def test_times_come_back_as_they_were_written(seconds):
 
 @pytest.mark.parametrize(
     "directive",
-    ["--constraint=k80", "--qos long", "-l walltime=1:00:00", "-W group_list=lab", "-h",
-     "--exclusive", "-C k80", "--mail-user=a@b.org", "-r y"],
-)  # fmt: skip
+    [
+        "--constraint=k80",
+        "--qos long",
+        "-l walltime=1:00:00",
+        "-W group_list=lab",
+        "-h",
+        "--exclusive",
+        "-C k80",
+        "--mail-user=a@b.org",
+        "-r y",
+    ],
+)
 def test_resources_are_taken_from_a_file(directive):
     check_directives([directive], "the file")
 
 
 @pytest.mark.parametrize(
     "directive",
-    ["-S /tmp/shell", "--output=/home/me/.bashrc", "-o x", "-e x", "--chdir=/", "--wrap=reboot",
-     "--prolog=/x", "--export=ALL,LD_PRELOAD=/x.so", "-v PATH=/x", "-V", "--get-user-env",
-     "-W stagein=a@b:c", "-W umask=0", "--bcast=/x", "-D /", "-d /", "--error=x",
-     "--constraint=k80 --output=/x", "-l /x", "--uid=0"],
-)  # fmt: skip
+    [
+        "-S /tmp/shell",
+        "--output=/home/me/.bashrc",
+        "-o x",
+        "-e x",
+        "--chdir=/",
+        "--wrap=reboot",
+        "--prolog=/x",
+        "--export=ALL,LD_PRELOAD=/x.so",
+        "-v PATH=/x",
+        "-V",
+        "--get-user-env",
+        "-W stagein=a@b:c",
+        "-W umask=0",
+        "--bcast=/x",
+        "-D /",
+        "-d /",
+        "--error=x",
+        "--constraint=k80 --output=/x",
+        "-l /x",
+        "--uid=0",
+    ],
+)
 def test_a_directive_that_names_programs_or_files_is_not(directive):
     with pytest.raises(CallError, match=r"the file holds the directive .* repeat it"):
         check_directives([directive], "the file")

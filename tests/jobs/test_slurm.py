@@ -27,21 +27,45 @@ def made(folder, *, kind="plain", processes=1, title="run", **wishes) -> str:
 
 def test_what_is_asked_for_is_written(tmp_path):
     text = made(
-        tmp_path, kind="gpu", partition="gpu", account="x", time="2h", gpus=2, cpus=4,
-        memory="3GiB", modules=["cuda/12"], directives=["--constraint=k80"],
-    )  # fmt: skip
+        tmp_path,
+        kind="gpu",
+        partition="gpu",
+        account="x",
+        time="2h",
+        gpus=2,
+        cpus=4,
+        memory="3GiB",
+        modules=["cuda/12"],
+        directives=["--constraint=k80"],
+    )
     lines = text.splitlines()
-    for asked in ("--array=1-2", "--partition=gpu", "--account=x", "--time=02:00:00",
-                  "--gres=gpu:2", "--cpus-per-task=4", "--mem=3072M", "--requeue",
-                  "--signal=B:USR1@120", "--constraint=k80"):  # fmt: skip
+    for asked in (
+        "--array=1-2",
+        "--partition=gpu",
+        "--account=x",
+        "--time=02:00:00",
+        "--gres=gpu:2",
+        "--cpus-per-task=4",
+        "--mem=3072M",
+        "--requeue",
+        "--signal=B:USR1@120",
+        "--constraint=k80",
+    ):
         assert f"#SBATCH {asked}" in lines
     assert "load_module cuda/12" in lines
     assert "--gres" not in made(tmp_path, gpus=2)
 
 
 def test_what_needs_no_gpu_never_asks_for_the_partition_of_gpus(tmp_path):
-    apart = {"partition": "main", "gpu_partition": "gpus", "gpus": 2, "cpus": 2, "gpu_cpus": 8,
-             "memory": "1GiB", "gpu_memory": "3GiB"}  # fmt: skip
+    apart = {
+        "partition": "main",
+        "gpu_partition": "gpus",
+        "gpus": 2,
+        "cpus": 2,
+        "gpu_cpus": 8,
+        "memory": "1GiB",
+        "gpu_memory": "3GiB",
+    }
     plain, gpu = made(tmp_path, **apart), made(tmp_path, kind="gpu", **apart)
     for line in ("--partition=main", "--cpus-per-task=2", "--mem=1024M"):
         assert f"#SBATCH {line}\n" in plain
@@ -126,8 +150,12 @@ def run(tmp_path, text, **stand_ins):
         program.write_text(f'#!/bin/bash\necho "{name} $*" >> {told}\n{body}\n')
         program.chmod(0o755)
     text = text.replace("/opt/h/bin/hypercover", str(tmp_path / "hypercover"))
-    variables = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "8",
-                 "PATH": f"{tmp_path}:{os.environ['PATH']}"}  # fmt: skip
+    variables = {
+        "SLURM_ARRAY_JOB_ID": "7",
+        "SLURM_ARRAY_TASK_ID": "2",
+        "SLURM_JOB_ID": "8",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "2-train.tasks").write_text("a,b\nc\n")
     script = tmp_path / "job.sh"

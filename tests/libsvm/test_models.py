@@ -171,8 +171,16 @@ def test_both_programs_agree_on_the_stand_in(data_folder, tmp_path):
     np.testing.assert_array_equal(np.array(said.split(), int), svm.predict(scene))
     write(tmp_path / "train.el", y, svm.preprocess(X))
     width = svm.machines_.gamma
-    libsvm("svm-train", "-q", "-c", 100, "-g", repr(width), tmp_path / "train.el",
-           tmp_path / "theirs.model")  # fmt: skip
+    libsvm(
+        "svm-train",
+        "-q",
+        "-c",
+        100,
+        "-g",
+        repr(width),
+        tmp_path / "train.el",
+        tmp_path / "theirs.model",
+    )
     theirs = read_model(tmp_path / "theirs.model", 200).classifier()
     said = predicted(tmp_path, tmp_path / "theirs.model", blank, svm.preprocess(scene))
     answers = theirs.predict(svm.preprocess(scene))

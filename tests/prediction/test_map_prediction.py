@@ -60,9 +60,17 @@ def test_a_model_maps_an_image(tmp_path, scene, model):
 
 @pytest.mark.parametrize(
     "legend",
-    [None, 3, "A", [1, 2], [{"code": "x", "name": "A", "color": "#000000"}], [{"code": 1}],
-     [{"code": 1, "name": "A", "color": "url(x)"}], [*CLASSES, *CLASSES]],
-)  # fmt: skip
+    [
+        None,
+        3,
+        "A",
+        [1, 2],
+        [{"code": "x", "name": "A", "color": "#000000"}],
+        [{"code": 1}],
+        [{"code": 1, "name": "A", "color": "url(x)"}],
+        [*CLASSES, *CLASSES],
+    ],
+)
 def test_classes_that_make_no_sense_are_refused(tmp_path, scene, model, legend):
     document = read_checksummed((model / "model.json").read_bytes())
     document["card"]["legend"] = legend
@@ -239,9 +247,12 @@ def image(folder, name, meaning, *, dtype="int16", stated=True, haze=0.0):
 def of_land(scene, folder, chain=None):
     """Train a model on half of the land and keep it as a run does."""
     left = np.where(np.arange(48) < 24, LAND, 0).astype(np.uint8)
-    scene = scene.with_labels(left, Legend.from_json([
-        {"code": code, "name": f"C{code}", "color": "#000000"} for code in (1, 2, 3)
-    ]))  # fmt: skip
+    scene = scene.with_labels(
+        left,
+        Legend.from_json(
+            [{"code": code, "name": f"C{code}", "color": "#000000"} for code in (1, 2, 3)]
+        ),
+    )
     rows, cols = np.nonzero(left)
     svm = SVMClassifier().fit(scene.cube.values[:, rows, cols].T, left[rows, cols])
     card = {**describe_training_image(scene), "legend": scene.legend.to_json(), "window": 1}
@@ -300,8 +311,11 @@ def test_workers_convert_tiles_too(tmp_path):
 def test_values_that_cannot_mean_the_same_are_refused(tmp_path):
     model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
     shares = image(tmp_path, "shares.tif", SHARES, dtype="float32", stated=False)
-    with pytest.raises(ModelError, match=r"from [\d.]+ to [\d.]+ in band 1 and shares holds 0.*"
-                       "they do not mean the same; state its scale factor"):  # fmt: skip
+    with pytest.raises(
+        ModelError,
+        match=r"from [\d.]+ to [\d.]+ in band 1 and shares holds 0.*"
+        "they do not mean the same; state its scale factor",
+    ):
         predict_image(model, shares, tmp_path / "map.tif")
     assert not (tmp_path / "map.tif").exists()
     bare = of_land(shares, tmp_path / "bare")

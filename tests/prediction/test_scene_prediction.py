@@ -557,10 +557,12 @@ def test_a_damaged_tile_is_predicted_again(stopped, damage):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"identity": {"model": "other", "image": "i"}},
-     {"temperature": 2.0},
-     {"confidence": "sure.tif"}],
-)  # fmt: skip
+    [
+        {"identity": {"model": "other", "image": "i"}},
+        {"temperature": 2.0},
+        {"confidence": "sure.tif"},
+    ],
+)
 def test_tiles_of_something_else_are_not_taken(stopped, changes):
     if "confidence" in changes:
         changes = {"confidence": stopped.target.parent / "sure.tif"}

@@ -125,9 +125,18 @@ def test_a_raster_whose_codes_mean_other_classes_is_matched_by_name(path, tmp_pa
 
 def test_a_map_in_which_0_is_a_class_says_which_code_stands_for_it(tmp_path):
     values = np.array([[0, 1], [255, 1]], np.uint8)
-    with rasterio.open(tmp_path / "m.tif", "w", driver="GTiff", height=2, width=2, count=1,
-                       dtype="uint8", nodata=255, crs="EPSG:32616",
-                       transform=Affine(*grid(32616).transform)) as file:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "m.tif",
+        "w",
+        driver="GTiff",
+        height=2,
+        width=2,
+        count=1,
+        dtype="uint8",
+        nodata=255,
+        crs="EPSG:32616",
+        transform=Affine(*grid(32616).transform),
+    ) as file:
         file.write(values, 1)
     found = open_class_map(tmp_path / "m.tif")
     assert found.codes.tolist() == [[2, 1], [0, 1]]

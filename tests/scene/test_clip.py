@@ -66,8 +66,16 @@ def test_a_label_map_and_an_array_are_areas(codes, marked, utm, tmp_path):
 def layers(path):
     wkb = shapely.to_wkb([shapely.box(0, 0, 1, 1)])
     for name in ("a", "b"):
-        pyogrio.raw.write(path, wkb, [np.array([1])], ["n"], layer=name, append=name == "b",
-                          geometry_type="Polygon", crs="EPSG:32616")  # fmt: skip
+        pyogrio.raw.write(
+            path,
+            wkb,
+            [np.array([1])],
+            ["n"],
+            layer=name,
+            append=name == "b",
+            geometry_type="Polygon",
+            crs="EPSG:32616",
+        )
 
 
 def test_messages_speak_of_an_area(marked, utm, tmp_path):
@@ -104,11 +112,23 @@ def test_messages_speak_of_an_area(marked, utm, tmp_path):
 
 def polygons(path, *boxes, crs="EPSG:32616"):
     """Write boxes of pixels (top, left, bottom, right) of the grid of the tests."""
-    shapes = [shapely.box(500_000.5 + 20 * left, 4_480_000 - 20 * bottom,
-                          500_000.5 + 20 * right, 4_480_000 - 20 * top)
-              for top, left, bottom, right in boxes]  # fmt: skip
-    pyogrio.raw.write(path, shapely.to_wkb(shapes), [np.zeros(len(boxes))] * 2, ["a", "b"],
-                      geometry_type="Polygon", crs=crs)  # fmt: skip
+    shapes = [
+        shapely.box(
+            500_000.5 + 20 * left,
+            4_480_000 - 20 * bottom,
+            500_000.5 + 20 * right,
+            4_480_000 - 20 * top,
+        )
+        for top, left, bottom, right in boxes
+    ]
+    pyogrio.raw.write(
+        path,
+        shapely.to_wkb(shapes),
+        [np.zeros(len(boxes))] * 2,
+        ["a", "b"],
+        geometry_type="Polygon",
+        crs=crs,
+    )
     return path
 
 

@@ -65,9 +65,18 @@ def test_pixels_in_web_mercator_are_those_of_the_same_parallels(top):
     np.testing.assert_allclose(pixel_hectares(grid)[:, 0], want, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("code", "even"), [(32632, True), (3035, True), (2263, True),
-                                            (4326, False), (3857, False), (3395, False),
-                                            (4087, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "even"),
+    [
+        (32632, True),
+        (3035, True),
+        (2263, True),
+        (4326, False),
+        (3857, False),
+        (3395, False),
+        (4087, False),
+    ],
+)
 def test_which_systems_have_pixels_of_one_size(code, even):
     assert has_equal_pixels(wkt(code)) is even
 
@@ -152,8 +161,14 @@ def test_maps_and_labels_keep_to_it_as_the_words_say(found, utm, tmp_path):
     np.testing.assert_allclose(made.grid.transform, place.transform)
     corners = [LIES[found] @ at for at in ((2, 1), (5, 1), (5, 3), (2, 3))]
     wkb = shapely.to_wkb([shapely.Polygon(corners)])
-    pyogrio.raw.write(tmp_path / "p.gpkg", wkb, [np.array([1])], ["code"], crs=utm.crs,
-                      geometry_type="Polygon")  # fmt: skip
+    pyogrio.raw.write(
+        tmp_path / "p.gpkg",
+        wkb,
+        [np.array([1])],
+        ["code"],
+        crs=utm.crs,
+        geometry_type="Polygon",
+    )
     assert (read_vector_labels(tmp_path / "p.gpkg", place).codes == codes).all()
 
 
@@ -163,13 +178,25 @@ def test_maps_and_labels_keep_to_it_as_the_words_say(found, utm, tmp_path):
 )
 def test_a_raster_that_lies_the_other_way_is_turned(axes, found, tmp_path):
     codes = np.arange(30, dtype=np.uint8).reshape(5, 6)
-    far = {(0,): Affine.translation(0, 5), (1,): Affine.translation(6, 0),
-           (0, 1): Affine.translation(6, 5)}[axes]  # fmt: skip
+    far = {
+        (0,): Affine.translation(0, 5),
+        (1,): Affine.translation(6, 0),
+        (0, 1): Affine.translation(6, 5),
+    }[axes]
     sign = Affine.scale(-1 if 1 in axes else 1, -1 if 0 in axes else 1)
     place = NORTH_UP @ far @ sign
     assert orientation(grid(place)) == found
-    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=5, width=6, count=1,
-                       dtype="uint8", crs="EPSG:32633", transform=place) as file:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        height=5,
+        width=6,
+        count=1,
+        dtype="uint8",
+        crs="EPSG:32633",
+        transform=place,
+    ) as file:
         file.write(np.flip(codes, axes), 1)
     north_up = grid(NORTH_UP)
     labels, _ = open_labels(tmp_path / "a.tif", north_up)

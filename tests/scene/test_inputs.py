@@ -114,9 +114,24 @@ def test_without_a_folder_time_and_size_decide(image):
 
 
 FOLDER = [
-    "a.hdr", "a.img", "a.tif", "a.tif.aux.xml", "b.dat.hdr", "b.dat", "c.HDR", "C.RAW",
-    "d.shp", "d.dbf", "d.shx", "d.prj", "d.qml", "e.gpkg", "e.gpkg-wal", "f", "f.hdr",
-]  # fmt: skip
+    "a.hdr",
+    "a.img",
+    "a.tif",
+    "a.tif.aux.xml",
+    "b.dat.hdr",
+    "b.dat",
+    "c.HDR",
+    "C.RAW",
+    "d.shp",
+    "d.dbf",
+    "d.shx",
+    "d.prj",
+    "d.qml",
+    "e.gpkg",
+    "e.gpkg-wal",
+    "f",
+    "f.hdr",
+]
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,10 @@ def test_of_many_empty_classes_the_first_are_named():
 
 def test_classes_that_differ_in_case_or_spaces_are_pointed_out():
     _, notes = legend_of(LabelMap(CODES, names={1: "Bare soil", 4: "bare-Soil"}))
-    assert notes == ("Classes whose names differ in case or spaces only: 'Bare soil', "
-                     "'bare-Soil'; if they are one class, give it one name.",)  # fmt: skip
+    assert notes == (
+        "Classes whose names differ in case or spaces only: 'Bare soil', "
+        "'bare-Soil'; if they are one class, give it one name.",
+    )
 
 
 def matched(codes, names, legend, *, nominal=False, **options):

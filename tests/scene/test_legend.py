@@ -24,19 +24,64 @@ def hue(color):
 @pytest.mark.parametrize(
     ("color", "names"),
     [
-        ("#0064c8", ["water", "Wasser", "Gewässer", "eau", "agua", "acqua", "água", "Wasserfläche"]),
-        ("#006400", ["forest", "Wald", "forêt", "bosque", "bosco", "floresta", "Trees", "Woods", "woodland"]),
-        ("#b4b4b4", ["bare soil", "Boden", "sol nu", "suelo desnudo", "suolo", "solo exposto"]),
-        ("#f096ff", ["crops", "Acker", "Ackerland", "cultures", "cultivos", "seminativi",
-                     "lavoura", "Corn-notill", "Winterweizen"]),
-        ("#fa0000", ["built-up", "Siedlung", "zone urbaine", "edificios", "edifici",
-                     "edifícios", "Gebäude", "Buildings"]),
+        (
+            "#0064c8",
+            ["water", "Wasser", "Gewässer", "eau", "agua", "acqua", "água", "Wasserfläche"],
+        ),
+        (
+            "#006400",
+            [
+                "forest",
+                "Wald",
+                "forêt",
+                "bosque",
+                "bosco",
+                "floresta",
+                "Trees",
+                "Woods",
+                "woodland",
+            ],
+        ),
+        (
+            "#b4b4b4",
+            ["bare soil", "Boden", "sol nu", "suelo desnudo", "suolo", "solo exposto"],
+        ),
+        (
+            "#f096ff",
+            [
+                "crops",
+                "Acker",
+                "Ackerland",
+                "cultures",
+                "cultivos",
+                "seminativi",
+                "lavoura",
+                "Corn-notill",
+                "Winterweizen",
+            ],
+        ),
+        (
+            "#fa0000",
+            [
+                "built-up",
+                "Siedlung",
+                "zone urbaine",
+                "edificios",
+                "edifici",
+                "edifícios",
+                "Gebäude",
+                "Buildings",
+            ],
+        ),
         ("#f0f0f0", ["snow", "Schnee", "neige", "nieve", "neve"]),
-        ("#80c800", ["Laubwald", "deciduous forest", "forêt de feuillus", "Broad_leaved forest"]),
+        (
+            "#80c800",
+            ["Laubwald", "deciduous forest", "forêt de feuillus", "Broad_leaved forest"],
+        ),
         ("#00a600", ["Nadelwald", "coniferous forest", "forêt de conifères", "pinar"]),
         (None, ["Class 7", "B 12", "", "x", "42"]),
     ],
-)  # fmt: skip
+)
 def test_covers_are_known_in_several_languages(color, names):
     assert {name: cover_color(name) for name in names} == dict.fromkeys(names, color)
 
@@ -55,9 +100,32 @@ def test_classes_of_one_cover_take_shades_of_it():
     assert all(70 <= hue(color) <= 160 for color in colors.values())
 
 
-WORDS = ["water", "river", "lake", "forest", "Laubwald", "Nadelwald", "Mischwald", "built-up",
-         "road", "crops", "maize", "wheat", "grass", "meadow", "shrubs", "bare", "rock", "sand",
-         "snow", "wetland", "vineyard", "orchard", "plot a", "plot b"]  # fmt: skip
+WORDS = [
+    "water",
+    "river",
+    "lake",
+    "forest",
+    "Laubwald",
+    "Nadelwald",
+    "Mischwald",
+    "built-up",
+    "road",
+    "crops",
+    "maize",
+    "wheat",
+    "grass",
+    "meadow",
+    "shrubs",
+    "bare",
+    "rock",
+    "sand",
+    "snow",
+    "wetland",
+    "vineyard",
+    "orchard",
+    "plot a",
+    "plot b",
+]
 
 
 @settings(max_examples=40, deadline=None)
@@ -88,7 +156,8 @@ def test_names_that_say_nothing_keep_the_palette():
 
 
 def test_labels_take_them_where_their_file_has_none():
-    labels = LabelMap(np.array([[1, 2]], np.uint8), names={1: "Wald", 2: "See"},
-                      colors={2: "#111111"})  # fmt: skip
+    labels = LabelMap(
+        np.array([[1, 2]], np.uint8), names={1: "Wald", 2: "See"}, colors={2: "#111111"}
+    )
     legend, _ = legend_of(labels)
     assert (legend[1].color, legend[2].color) == ("#006400", "#111111")

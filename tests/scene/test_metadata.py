@@ -138,9 +138,18 @@ def test_headers_are_bounded_and_printable():
     many = clean_header({f"k{at}": "x" for at in range(1000)} | {"sensor type": "a"})
     assert len(many) == 100
     assert many["sensor type"] == "a"
-    refused = {"a": "x" * 20_000, "b" * 61: "x", "c": "{ }", "d": "", "é": "x", "1a": "x",
-               "a:b": "x", "lines": "5", "wavelength_units": "nm",
-               "HYPERCOVER_SIMULATED": "yes"}  # fmt: skip
+    refused = {
+        "a": "x" * 20_000,
+        "b" * 61: "x",
+        "c": "{ }",
+        "d": "",
+        "é": "x",
+        "1a": "x",
+        "a:b": "x",
+        "lines": "5",
+        "wavelength_units": "nm",
+        "HYPERCOVER_SIMULATED": "yes",
+    }
     assert clean_header(refused) == {}
     assert clean_header({"a": "x\x00y\nclasses = 3\r{\ud800}"}) == {
         "a": "x y classes = 3 ( )"

@@ -30,8 +30,17 @@ SIZE = (12, 15)
 def write(path, values, nodata=None, **options):
     """Write a raster (band, row, col)."""
     bands, rows, cols = values.shape
-    with rasterio.open(path, "w", driver="GTiff", count=bands, height=rows, width=cols,
-                       dtype=values.dtype, nodata=nodata, **options) as file:  # fmt: skip
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=bands,
+        height=rows,
+        width=cols,
+        dtype=values.dtype,
+        nodata=nodata,
+        **options,
+    ) as file:
         file.write(values)
     return path
 
@@ -145,9 +154,19 @@ def test_each_band_has_its_own_value(tmp_path):
 
 @pytest.mark.parametrize(
     "key",
-    ["_FillValue", "missing_value", "Data_Ignore_Value", "data ignore value", "NoData",
-     "NODATA", "no_data_value", "fillvalue", "fill_value", "Missing_Value"],
-)  # fmt: skip
+    [
+        "_FillValue",
+        "missing_value",
+        "Data_Ignore_Value",
+        "data ignore value",
+        "NoData",
+        "NODATA",
+        "no_data_value",
+        "fillvalue",
+        "fill_value",
+        "Missing_Value",
+    ],
+)
 @pytest.mark.parametrize(
     "value", [-9999, "-9999", b"-9999.0", np.int16(-9999), np.array([-9999.0])]
 )

@@ -8,17 +8,34 @@ from hypercover.scene.io.reading import check_usable, open_labels, open_scene
 from hypercover.scene.selection import drop_classes, select_bands
 
 INDIAN_PINES = {
-    "Alfalfa": 46, "Corn-notill": 1428, "Corn-mintill": 830, "Corn": 237,
-    "Grass-pasture": 483, "Grass-trees": 730, "Grass-pasture-mowed": 28,
-    "Hay-windrowed": 478, "Oats": 20, "Soybean-notill": 972, "Soybean-mintill": 2455,
-    "Soybean-clean": 593, "Wheat": 205, "Woods": 1265,
-    "Buildings-Grass-Trees-Drives": 386, "Stone-Steel-Towers": 93,
-}  # fmt: skip
+    "Alfalfa": 46,
+    "Corn-notill": 1428,
+    "Corn-mintill": 830,
+    "Corn": 237,
+    "Grass-pasture": 483,
+    "Grass-trees": 730,
+    "Grass-pasture-mowed": 28,
+    "Hay-windrowed": 478,
+    "Oats": 20,
+    "Soybean-notill": 972,
+    "Soybean-mintill": 2455,
+    "Soybean-clean": 593,
+    "Wheat": 205,
+    "Woods": 1265,
+    "Buildings-Grass-Trees-Drives": 386,
+    "Stone-Steel-Towers": 93,
+}
 PAVIA = {
-    "Asphalt": 6631, "Meadows": 18649, "Gravel": 2099, "Trees": 3064,
-    "Painted metal sheets": 1345, "Bare soil": 5029, "Bitumen": 1330,
-    "Self-blocking bricks": 3682, "Shadows": 947,
-}  # fmt: skip
+    "Asphalt": 6631,
+    "Meadows": 18649,
+    "Gravel": 2099,
+    "Trees": 3064,
+    "Painted metal sheets": 1345,
+    "Bare soil": 5029,
+    "Bitumen": 1330,
+    "Self-blocking bricks": 3682,
+    "Shadows": 947,
+}
 
 
 def counted(labels, legend):
@@ -108,10 +125,13 @@ class TestSalinasA:
             in scene.notes
         )
         assert counted(scene.labels, scene.legend) == {
-            "Brocoli_green_weeds_1": 391, "Corn_senesced_green_weeds": 1343,
-            "Lettuce_romaine_4wk": 616, "Lettuce_romaine_5wk": 1525,
-            "Lettuce_romaine_6wk": 674, "Lettuce_romaine_7wk": 799,
-        }  # fmt: skip
+            "Brocoli_green_weeds_1": 391,
+            "Corn_senesced_green_weeds": 1343,
+            "Lettuce_romaine_4wk": 616,
+            "Lettuce_romaine_5wk": 1525,
+            "Lettuce_romaine_6wk": 674,
+            "Lettuce_romaine_7wk": 799,
+        }
         check_usable(scene)
 
 

@@ -60,24 +60,47 @@ def netcdf(folder, **attrs):
 STATED = [
     (envi, ["reflectance scale factor = 1000"], {}, THOUSANDTHS),
     (envi, ["Reflectance Scale Factor = 1000.0"], {}, THOUSANDTHS),
-    (envi, ["data gain values = {0.001, 0.002, 0.004}\ndata offset values = {0, 0.5, -0.5}"],
-     {}, OF_BANDS),
+    (
+        envi,
+        ["data gain values = {0.001, 0.002, 0.004}\ndata offset values = {0, 0.5, -0.5}"],
+        {},
+        OF_BANDS,
+    ),
     (tiff, [[0.001] * 3], {}, THOUSANDTHS),
     (tiff, [[0.001] * 3, [-0.1] * 3], {}, SHIFTED),
     (tiff, [[0.001, 0.002, 0.004], [0, 0.5, -0.5]], {}, OF_BANDS),
     (tiff, [], {"tags": {"REFLECTANCE_SCALE_FACTOR": "1000"}}, THOUSANDTHS),
-    (tiff, [], {"of_bands": [{"scale_factor": "0.001", "add_offset": "-0.1"}] * 3}, SHIFTED),
+    (
+        tiff,
+        [],
+        {"of_bands": [{"scale_factor": "0.001", "add_offset": "-0.1"}] * 3},
+        SHIFTED,
+    ),
     (hdf5, [], {"Scale_Factor": 1000.0}, THOUSANDTHS),
     (hdf5, [], {"SCALE_FACTOR": np.float32(1000)}, THOUSANDTHS),
     (hdf5, [], {"reflectance scale factor": "1000"}, THOUSANDTHS),
     (hdf5, [], {"scale_factor": 0.001, "add_offset": -0.1}, SHIFTED),
-    (hdf5, [], {"scale_factor": np.array([0.001, 0.002, 0.004]),
-                "add_offset": np.array([0, 0.5, -0.5])}, OF_BANDS),
+    (
+        hdf5,
+        [],
+        {
+            "scale_factor": np.array([0.001, 0.002, 0.004]),
+            "add_offset": np.array([0, 0.5, -0.5]),
+        },
+        OF_BANDS,
+    ),
     (netcdf, [], {"scale_factor": 0.001, "add_offset": -0.1}, SHIFTED),
     (netcdf, [], {"Scale_Factor": 1000.0}, THOUSANDTHS),
-    (netcdf, [], {"scale_factor": np.array([0.001, 0.002, 0.004]),
-                  "add_offset": np.array([0, 0.5, -0.5])}, OF_BANDS),
-]  # fmt: skip
+    (
+        netcdf,
+        [],
+        {
+            "scale_factor": np.array([0.001, 0.002, 0.004]),
+            "add_offset": np.array([0, 0.5, -0.5]),
+        },
+        OF_BANDS,
+    ),
+]
 
 
 def opened(path):
@@ -100,11 +123,16 @@ def test_what_a_file_states_is_read(tmp_path, write, args, named, meaning):
 
 @pytest.mark.parametrize(
     ("write", "named"),
-    [(envi, {"extra": "reflectance scale factor = 0"}),
-     (envi, {"extra": "reflectance scale factor = {10, 20}"}),
-     (tiff, {}), (hdf5, {"Scale_Factor": "none"}), (hdf5, {"scale_factor": np.nan}),
-     (hdf5, {"scale_factor": np.array([1.0, 2.0])}), (netcdf, {"units": "1"})],
-)  # fmt: skip
+    [
+        (envi, {"extra": "reflectance scale factor = 0"}),
+        (envi, {"extra": "reflectance scale factor = {10, 20}"}),
+        (tiff, {}),
+        (hdf5, {"Scale_Factor": "none"}),
+        (hdf5, {"scale_factor": np.nan}),
+        (hdf5, {"scale_factor": np.array([1.0, 2.0])}),
+        (netcdf, {"units": "1"}),
+    ],
+)
 def test_what_makes_no_sense_states_nothing(tmp_path, write, named):
     assert ScaleOffset.of(opened(write(tmp_path, **named))) is None
 

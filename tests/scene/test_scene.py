@@ -74,8 +74,20 @@ def test_coordinates_alone_place_an_image_and_counts_of_pixels_do_not(values):
     ],
 )
 def test_other_dimensions_are_refused_with_a_remedy_that_works(dims, values):
-    roles = {"band": 0, "bands": 0, "wavelength": 0, "wl": 0, "y": 1, "lat": 1, "line": 1,
-             "northing": 1, "x": 2, "lon": 2, "easting": 2, "sample": 2}  # fmt: skip
+    roles = {
+        "band": 0,
+        "bands": 0,
+        "wavelength": 0,
+        "wl": 0,
+        "y": 1,
+        "lat": 1,
+        "line": 1,
+        "northing": 1,
+        "x": 2,
+        "lon": 2,
+        "easting": 2,
+        "sample": 2,
+    }
     order = [roles[name] for name in dims if name in roles]
     array = values.transpose(order)
     cube = xr.DataArray(array[None] if dims[0] == "time" else array, dims=dims)

@@ -180,8 +180,12 @@ class TestWidths:
 class TestPlaces:
     @pytest.mark.parametrize("spelling", [str.upper, str.title, str.lower])
     def test_keys_of_the_whole_in_any_case(self, spelling):
-        keys = {"wavelength": braced(FINE), "wavelength_units": "Nanometers",
-                "fwhm": braced([1.5] * 6), "bbl": "{1,1,0,1,1,1}"}  # fmt: skip
+        keys = {
+            "wavelength": braced(FINE),
+            "wavelength_units": "Nanometers",
+            "fwhm": braced([1.5] * 6),
+            "bbl": "{1,1,0,1,1,1}",
+        }
         table = bands_from_tags({spelling(key): text for key, text in keys.items()}, [], 6)
         assert table.wavelengths.tolist() == FINE
         assert table.fwhm.tolist() == [1.5] * 6
@@ -214,9 +218,13 @@ class TestPlaces:
         tags = [
             {"WAVELENGTH": str(one), "WAVELENGTH_UNITS": "nm", "Fwhm": "12"}
             if at < 3
-            else {"WAVELENGTH": str(one / 1e3), "WAVELENGTH_UNITS": "Micrometers", "Fwhm": ".01"}
+            else {
+                "WAVELENGTH": str(one / 1e3),
+                "WAVELENGTH_UNITS": "Micrometers",
+                "Fwhm": ".01",
+            }
             for at, one in enumerate(NM)
-        ]  # fmt: skip
+        ]
         scene = open_scene(image(tmp_path / "a.tif", bands=tags, space=space))
         np.testing.assert_allclose(scene.wavelengths, NM)
         np.testing.assert_allclose(scene.fwhm, [12] * 3 + [10] * 3)

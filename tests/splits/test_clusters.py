@@ -13,9 +13,13 @@ from hypercover.splits.fields import ClusterSplit
 def clustered(points, eps, least):
     """Cluster points by the definition of DBSCAN: cores in scan order, borders to the first."""
     near = [
-        [j for j, q in enumerate(points) if (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 <= eps**2]
+        [
+            j
+            for j, q in enumerate(points)
+            if (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 <= eps**2
+        ]
         for p in points
-    ]  # fmt: skip
+    ]
     names, count = [-1] * len(points), 0
     for start in range(len(points)):
         if names[start] != -1 or len(near[start]) < least:

@@ -57,9 +57,11 @@ def test_judging_a_choice_agrees_with_counting_pixels(labels, guard, seed):
     ):
         inside = fields.pixels(choice)
         away = [
-            not inside[max(r - guard, 0) : r + guard + 1, max(c - guard, 0) : c + guard + 1].any()
+            not inside[
+                max(r - guard, 0) : r + guard + 1, max(c - guard, 0) : c + guard + 1
+            ].any()
             for r, c in np.ndindex(labels.shape)
-        ]  # fmt: skip
+        ]
         away = np.reshape(away, labels.shape)
         assert left.tolist() == [np.sum(away & (labels == code)) for code in codes]
         assert taken.tolist() == [np.sum(inside & (labels == code)) for code in codes]

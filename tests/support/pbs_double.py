@@ -129,9 +129,16 @@ class PBSDouble:
         kept = self.home / f"script-{self._last}"
         kept.write_bytes(script.read_bytes())
         job = _Job(
-            self._last, kept, options, limit, count, array, "-h" in words, after,
+            self._last,
+            kept,
+            options,
+            limit,
+            count,
+            array,
+            "-h" in words,
+            after,
             dict.fromkeys(range(1, count + 1), "Q"),
-        )  # fmt: skip
+        )
         # OpenPBS without a history takes what waits for a job that ended, and drops it.
         if self.jobs.keys() >= set(after):
             self.jobs[job.number] = job

@@ -479,7 +479,10 @@ def _attr(name, value):
 HOSTILE = {
     "no windows' labels": (lambda f: f.__delitem__("labels"), "dataset labels is missing"),
     "no parts": (lambda f: f.__delitem__("part"), "dataset part is missing"),
-    "group": (lambda f: (f.__delitem__("rows"), f.create_group("rows")), "dataset rows is missing"),
+    "group": (
+        lambda f: (f.__delitem__("rows"), f.create_group("rows")),
+        "dataset rows is missing",
+    ),
     "short": (lambda f: _replace(f, "rows", data=[1, 2]), "rows is 2, not"),
     "flat": (lambda f: _replace(f, "labels", data=np.ones((2, 2), int)), "labels is 2 × 2"),
     "scalar": (lambda f: _replace(f, "labels", data=1), "labels is a single value"),
@@ -504,8 +507,13 @@ HOSTILE = {
     ),
     "bomb": (
         lambda f: _replace(
-            f, "windows", shape=f["windows"].shape, dtype="i2", maxshape=(None,) * 4,
-            chunks=(2**24, 4, 5, 5)),
+            f,
+            "windows",
+            shape=f["windows"].shape,
+            dtype="i2",
+            maxshape=(None,) * 4,
+            chunks=(2**24, 4, 5, 5),
+        ),
         "has chunks of 3,355,443,200 bytes",
     ),
     "label": (_put("labels", 3, 4), "contain the code 4, which is not in its legend"),
@@ -513,8 +521,10 @@ HOSTILE = {
     "row": (_put("rows", 0, 12), "rows are not whole numbers below 12"),
     "column": (_put("cols", 0, -1), "cols are not whole numbers below 15"),
     "twice": (
-        lambda f: (f["rows"].__setitem__(1, f["rows"][0]),
-                   f["cols"].__setitem__(1, f["cols"][0])),
+        lambda f: (
+            f["rows"].__setitem__(1, f["rows"][0]),
+            f["cols"].__setitem__(1, f["cols"][0]),
+        ),
         "two samples lie on one pixel",
     ),
     "part": (_put("part", 0, 6), "parts must be codes from 0 to 5"),
@@ -543,10 +553,16 @@ HOSTILE = {
     "crs": (_attr("crs", "nonsense"), "is not WKT"),
     "transform": (_attr("transform", [1.0, 2.0]), "'transform'"),
     "legend": (_attr("legend", "{"), "not JSON"),
-    "legend code": (_attr("legend", '[{"code": 0, "name": "a", "color": "#000000"}]'), "legend"),
+    "legend code": (
+        _attr("legend", '[{"code": 0, "name": "a", "color": "#000000"}]'),
+        "legend",
+    ),
     "attribute": (_attr("scene", np.zeros(2**12, "V64")), "'scene' is not a number"),
-    "none": (lambda f: [f.attrs.__delitem__(key) for key in list(f.attrs)], "not a file of the"),
-}  # fmt: skip
+    "none": (
+        lambda f: [f.attrs.__delitem__(key) for key in list(f.attrs)],
+        "not a file of the",
+    ),
+}
 
 
 @pytest.mark.parametrize("damage", HOSTILE)

@@ -34,14 +34,16 @@ _N_PROBES = 64
 _DEFAULT = "sklearn.ensemble.RandomForestClassifier"
 _ENTRY_POINTS = "hypercover.classifiers"
 
-_TRUSTED_TYPES = frozenset({
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "xgboost.core.Booster",
-    "xgboost.sklearn.XGBClassifier",
-    "xgboost.sklearn.XGBRFClassifier",
-})  # fmt: skip
+_TRUSTED_TYPES = frozenset(
+    {
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMClassifier",
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRFClassifier",
+    }
+)
 """Types outside scikit-learn that a saved model may contain."""
 
 

@@ -88,9 +88,12 @@ def area(
     if strata is not None:
         with replaced_options({" (scene.label_layer)": "", "--label-": "--strata-"}):
             layers, _ = open_labels(
-                strata, opened.grid, variable=strata_variable, field=strata_field,
+                strata,
+                opened.grid,
+                variable=strata_variable,
+                field=strata_field,
                 layer=strata_layer,
-            )  # fmt: skip
+            )
     estimate = estimate_area(
         opened.codes,
         codes,

@@ -41,8 +41,14 @@ def clip(
     check_overwrite(out, image, area)
     # HDF5 alone has a place for labels; a label map of its own is for the others.
     labels: Literal[False] | None = None if driver_for(out) == "HDF5" else False
-    scene = open_scene(image, labels, variable=variable, label_variable=label_variable,
-                       axes=axes, nodata=nodata)  # fmt: skip
+    scene = open_scene(
+        image,
+        labels,
+        variable=variable,
+        label_variable=label_variable,
+        axes=axes,
+        nodata=nodata,
+    )
     options.warn_of_fill(scene)
     part = selection.clip(
         scene, selection.read_area(area, scene.grid, area_layer, "--area-layer")

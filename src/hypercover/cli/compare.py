@@ -60,8 +60,15 @@ def _table(compared: "RunComparison") -> "Table":
 
     mark = f" ({compared.mark})" if compared.mark else ""
     title = f"overall accuracy in %, {compared.split} split{mark}"
-    numbers = ("first", "second", "first −\nsecond", "95 % interval", "p", "only one\nright",
-               "McNemar p:\nexact, χ²")  # fmt: skip
+    numbers = (
+        "first",
+        "second",
+        "first −\nsecond",
+        "95 % interval",
+        "p",
+        "only one\nright",
+        "McNemar p:\nexact, χ²",
+    )
     table = new_table(title, left=("first", "second", "seed"), right=numbers)
     for pair in compared.pairs:
         names = (table_cell(pair.first.label), table_cell(pair.second.label))

@@ -57,7 +57,14 @@ def export(
     check_overwrite(out, source, within)
     with bar("Polygons") as advance:
         lines = export_map(
-            source, out, majority=majority, sieve=sieve, within=within,
-            within_layer=within_layer, minimum_area=minimum_area, when=datetime,
-            progress=advance)  # fmt: skip
+            source,
+            out,
+            majority=majority,
+            sieve=sieve,
+            within=within,
+            within_layer=within_layer,
+            minimum_area=minimum_area,
+            when=datetime,
+            progress=advance,
+        )
     say(*lines)

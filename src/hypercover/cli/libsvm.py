@@ -77,8 +77,18 @@ def sets(
     split = RandomSplit(train=train, halves="up").split(scene.usable_labels, seed=seed)
     opened = [scene_options.variable, scene_options.axes, scene_options.nodata]
     files = write_sets(
-        scene, split, out, name=name, chain=chain, nwfe=nwfe, window=window, scale=scale,
-        seed=seed, made=[*opened, crop], watch=bar)  # fmt: skip
+        scene,
+        split,
+        out,
+        name=name,
+        chain=chain,
+        nwfe=nwfe,
+        window=window,
+        scale=scale,
+        seed=seed,
+        made=[*opened, crop],
+        watch=bar,
+    )
     for file, samples, description in files:
         say(f"Data: {file} ({counted(samples, 'sample')}: {description})")
 

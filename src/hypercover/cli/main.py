@@ -40,9 +40,20 @@ _OPTION = re.compile(
 
 _KEYS = {
     f"--{name.replace('_', '-')}": f"scene.{name}"
-    for name in ("axes", "drop_bands", "keep_bands", "label_field", "label_variable", "labels",
-                 "label_layer", "legend", "min_pixels", "nodata", "variable")
-}  # fmt: skip
+    for name in (
+        "axes",
+        "drop_bands",
+        "keep_bands",
+        "label_field",
+        "label_variable",
+        "labels",
+        "label_layer",
+        "legend",
+        "min_pixels",
+        "nodata",
+        "variable",
+    )
+}
 """What an experiment file calls what other commands take as options."""
 
 

@@ -496,8 +496,7 @@ def choose_executor(
         )
     if kind == "dask":
         from hypercover.experiment.config.site import site_defaults, update_resources
-        from hypercover.jobs.dask_executor import check_scheduler
-        from hypercover.jobs.dask_executor import DaskExecutor
+        from hypercover.jobs.dask_executor import DaskExecutor, check_scheduler
 
         on_site = dask is not None and "://" not in dask
         resources = update_resources(site_defaults()[1], {}) if on_site else None

@@ -112,8 +112,15 @@ def work(
     names = select_tasks(plan, *(task or [f"1-{len(plan.tasks)}"]))
     stop_on_signal(signal.SIGTERM)
     try:
-        do_tasks(plan, prepared.folder, names, threads=threads, grace=grace, say=say,
-                 check=prepared.check)  # fmt: skip
+        do_tasks(
+            plan,
+            prepared.folder,
+            names,
+            threads=threads,
+            grace=grace,
+            say=say,
+            check=prepared.check,
+        )
     except Stopped:
         say("hypercover: stopped; run the same command again to resume.", err=True)
         raise typer.Exit(_STOPPED) from None

@@ -82,8 +82,16 @@ def _percent(value: float | None, spread: float | None = None) -> str:
 
 def accuracy_table(metrics: RunMetrics) -> Table:
     """Tabulate every model under every split, next to its leak audit."""
-    numbers = ("overall", "95 % interval\nof overall", "average", "kappa", "train\npx", "test\npx",
-               "test px with\ntraining px\nin window", "seconds")  # fmt: skip
+    numbers = (
+        "overall",
+        "95 % interval\nof overall",
+        "average",
+        "kappa",
+        "train\npx",
+        "test\npx",
+        "test px with\ntraining px\nin window",
+        "seconds",
+    )
     title = _title(f"{metrics.name}: accuracy in %", metrics)
     table = new_table(title, left=("split", "model"), right=numbers)
     for label, part in _parts(metrics).items():

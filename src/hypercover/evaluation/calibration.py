@@ -27,8 +27,15 @@ _ROUNDING = 1e-5
 Equal = Literal["width", "mass"]
 
 
-_UNSCALED = {"temperature": None, "proposed": None, "fitted_on": 0, "patches": 0,
-             "error_before": None, "error_proposed": None, "by": None}  # fmt: skip
+_UNSCALED = {
+    "temperature": None,
+    "proposed": None,
+    "fitted_on": 0,
+    "patches": 0,
+    "error_before": None,
+    "error_proposed": None,
+    "by": None,
+}
 """What describes the scaling of a confidence that is a model's own."""
 
 

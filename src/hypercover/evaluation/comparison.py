@@ -253,10 +253,14 @@ def compare_models(
     chosen = units or BlockUnits()
     numbers, count = chosen.assign([pair[0] for pair in pairs])
     # (seed, unit, 3 of the first and 3 of the second, class)
-    tallies = np.stack([
-        np.concatenate([count_by_unit(answers, own, count, listed) for answers in pair], axis=1)
-        for pair, own in zip(pairs, numbers, strict=True)
-    ])  # fmt: skip
+    tallies = np.stack(
+        [
+            np.concatenate(
+                [count_by_unit(answers, own, count, listed) for answers in pair], axis=1
+            )
+            for pair, own in zip(pairs, numbers, strict=True)
+        ]
+    )
 
     def differences(of: Floats) -> list[Difference]:
         whole = of.sum(axis=0)

@@ -80,10 +80,12 @@ class BlockUnits:
         Blocks without a test pixel are not counted.
         """
         across = -(-_shape(seeds)[1] // self.size)
-        return _joined([
-            answers.rows // self.size * across + answers.cols // self.size
-            for answers in seeds
-        ])  # fmt: skip
+        return _joined(
+            [
+                answers.rows // self.size * across + answers.cols // self.size
+                for answers in seeds
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -259,8 +261,9 @@ def bootstrap(
     else:
         of_seeds = np.nan_to_num(of_seeds)
         between = np.isfinite(apart).sum(axis=0).clip(2) - 1
-        freedom = safe_divide((of_units + of_seeds) ** 2,
-                        of_units**2 / free + of_seeds**2 / between)  # fmt: skip
+        freedom = safe_divide(
+            (of_units + of_seeds) ** 2, of_units**2 / free + of_seeds**2 / between
+        )
         # Of equal answers nothing varies, and there is no interval.
         freedom = np.where(of_units + of_seeds == 0, free, freedom)
     error = np.sqrt(of_units + np.nan_to_num(of_seeds))
@@ -273,10 +276,14 @@ def _over_units(
     """Return the mean measures (resample, measure) of units drawn with replacement."""
     seeds, units, *shape = tallies.shape
     flat = tallies.reshape(seeds, units, -1)
-    return np.concatenate([
-        finite_mean(np.stack([measure((weights @ seed).reshape(-1, *shape)) for seed in flat]))
-        for weights in _weights(units, resamples, rng)
-    ])  # fmt: skip
+    return np.concatenate(
+        [
+            finite_mean(
+                np.stack([measure((weights @ seed).reshape(-1, *shape)) for seed in flat])
+            )
+            for weights in _weights(units, resamples, rng)
+        ]
+    )
 
 
 def _weights(units: int, resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
@@ -371,10 +378,12 @@ def accuracy_intervals(
         )
     chosen = units or BlockUnits()
     numbers, count = chosen.assign(seeds)
-    tallies = np.stack([
-        count_by_unit(each, number, count, listed)
-        for each, number in zip(seeds, numbers, strict=True)
-    ])  # fmt: skip
+    tallies = np.stack(
+        [
+            count_by_unit(each, number, count, listed)
+            for each, number in zip(seeds, numbers, strict=True)
+        ]
+    )
     sure = bootstrap(
         tallies,
         accuracies,

@@ -45,9 +45,14 @@ def plot_grid(
         for column, text in enumerate(line):
             dark = shares[row, column] > middle
             axes.text(
-                column, row, text, ha="center", va="center", fontsize=8,
+                column,
+                row,
+                text,
+                ha="center",
+                va="center",
+                fontsize=8,
                 color="white" if dark else "black",
-            )  # fmt: skip
+            )
     return axes
 
 

@@ -175,19 +175,21 @@ class SearchResult(dict[str, Any]):
         """Return a table with one row for each cell of each grid."""
         import pandas as pd
 
-        return pd.DataFrame([
-            {
-                "model": table["model"],
-                "folds": table["kind"],
-                "C": cost,
-                "gamma": gamma,
-                "accuracy": table["accuracy"][row][column],
-                "minutes": table["minutes"][row][column],
-            }
-            for table in self["tables"]
-            for row, gamma in enumerate(table["gamma"])
-            for column, cost in enumerate(table["C"])
-        ])  # fmt: skip
+        return pd.DataFrame(
+            [
+                {
+                    "model": table["model"],
+                    "folds": table["kind"],
+                    "C": cost,
+                    "gamma": gamma,
+                    "accuracy": table["accuracy"][row][column],
+                    "minutes": table["minutes"][row][column],
+                }
+                for table in self["tables"]
+                for row, gamma in enumerate(table["gamma"])
+                for column, cost in enumerate(table["C"])
+            ]
+        )
 
     def plot(self, table: int = 0, ax: "Axes | None" = None) -> "Axes":
         """Draw the accuracies of one grid with matplotlib and return the axes."""

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from hypercover.errors import CallError, HypercoverError
 from hypercover.experiment.config.builders import MAX_CUBE_BYTES, load_scene

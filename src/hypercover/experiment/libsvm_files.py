@@ -88,9 +88,20 @@ class PixelFeatures:
                 "bad": tuple(scene.bad.tolist()) if scene.bad.any() else None,
             }
         return Positions(
-            rows=samples.rows, cols=samples.cols, grid=scene.grid, legend=scene.legend,
-            features=self.names, header=header, part=part, dtype=self.dtype, dense=dense,
-            scene=scene.name, simulated=scene.simulated, seen=self.description, **bands)  # fmt: skip
+            rows=samples.rows,
+            cols=samples.cols,
+            grid=scene.grid,
+            legend=scene.legend,
+            features=self.names,
+            header=header,
+            part=part,
+            dtype=self.dtype,
+            dense=dense,
+            scene=scene.name,
+            simulated=scene.simulated,
+            seen=self.description,
+            **bands,
+        )
 
     def blocks(
         self, samples: Samples, progress: Progress | None = None

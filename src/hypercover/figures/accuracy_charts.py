@@ -90,8 +90,15 @@ def _draw_bar(
         low, high = (100 * end for end in whiskers)
         middle = min(max(100 * share, low), high)
         reach = [[middle - low], [high - middle]]
-        axes.errorbar(middle, index, xerr=reach, fmt="none", color=_WHISKER,
-                      elinewidth=1.1, capsize=2.5)  # fmt: skip
+        axes.errorbar(
+            middle,
+            index,
+            xerr=reach,
+            fmt="none",
+            color=_WHISKER,
+            elinewidth=1.1,
+            capsize=2.5,
+        )
 
 
 def _write_counts(axes: Axes, rows: Sequence[Row], size: float) -> None:
@@ -104,9 +111,16 @@ def _write_counts(axes: Axes, rows: Sequence[Row], size: float) -> None:
     for right, title, key, text_of in columns:
         end = 1 + right / (_WIDTH * axes.get_position().width)
         axes.annotate(
-            title, (end, 1), xytext=(0, 5), xycoords="axes fraction", fontsize=9,
-            textcoords="offset points", ha="right", va="bottom", color=canvas.MUTED,
-        )  # fmt: skip
+            title,
+            (end, 1),
+            xytext=(0, 5),
+            xycoords="axes fraction",
+            fontsize=9,
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            color=canvas.MUTED,
+        )
         for index, row in enumerate(rows):
             text = axes.text(end, index, text_of(row[key]))
             text.set(ha="right", va="center", fontsize=size, color=canvas.INK)
@@ -298,9 +312,17 @@ def draw_reliability(calibration: Row, title: str) -> Figure:
     ):
         if which.any():
             upper.bar(
-                low[which], gap[which], width[which], bottom[which], align="edge", label=name,
-                hatch="////", linewidth=0.8, edgecolor=edge, facecolor=face,
-            )  # fmt: skip
+                low[which],
+                gap[which],
+                width[which],
+                bottom[which],
+                align="edge",
+                label=name,
+                hatch="////",
+                linewidth=0.8,
+                edgecolor=edge,
+                facecolor=face,
+            )
     upper.plot([0, 1], [0, 1], color=canvas.INK, lw=1, ls="--", label="perfect calibration")
     lower.bar(low, count / count.sum(), width, align="edge", facecolor=canvas.MUTED)
     canvas.style_axes(upper, across="confidence", up="accuracy")
@@ -311,9 +333,14 @@ def draw_reliability(calibration: Row, title: str) -> Figure:
     lower.set_xlim(0, 1)
     # Above the axes, where it hides no bar.
     upper.legend(
-        loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=4, frameon=False, fontsize=9,
-        labelcolor=canvas.INK, columnspacing=1.5,
-    )  # fmt: skip
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+        labelcolor=canvas.INK,
+        columnspacing=1.5,
+    )
     canvas.write_title(
         figure, f"{title}: reliability", *_caption_of_calibration(calibration)
     )

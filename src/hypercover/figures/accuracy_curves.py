@@ -134,8 +134,13 @@ def draw_training(rows: Iterable[Row], title: str = "Training") -> Figure:
                 ]
                 marker = "o" if len(points) < 3 else None
                 if points:
-                    axes.plot(*zip(*points, strict=True), color=color, marker=marker,
-                              linestyle=styles[split], **look)  # fmt: skip
+                    axes.plot(
+                        *zip(*points, strict=True),
+                        color=color,
+                        marker=marker,
+                        linestyle=styles[split],
+                        **look,
+                    )
         validated = any(f"validation_{what}" in row for run in runs.values() for row in run)
         _explain_lines(axes, styles, colors if validated else ())
     canvas.write_title(figure, title)

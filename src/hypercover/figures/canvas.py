@@ -295,9 +295,18 @@ def draw_series(
     across, up = zip(*points, strict=True) if points else ((), ())
     reach = [*zip(*whiskers, strict=True)] if any(map(any, whiskers)) else None
     axes.errorbar(
-        across, up, reach, label=label, color=color, linewidth=2, elinewidth=1.2,
-        capsize=3.5, marker=marker, markersize=7, markeredgecolor="white",
-    )  # fmt: skip
+        across,
+        up,
+        reach,
+        label=label,
+        color=color,
+        linewidth=2,
+        elinewidth=1.2,
+        capsize=3.5,
+        marker=marker,
+        markersize=7,
+        markeredgecolor="white",
+    )
 
 
 def spread_labels(

@@ -87,9 +87,14 @@ def order_bands(scene: Scene) -> tuple[Indices, Indices]:
 
 
 def _draw_spectrum(
-    axes: Axes, scene: Scene, mean: Floats, spread: Floats | None, *, alpha: float = 0.0,
+    axes: Axes,
+    scene: Scene,
+    mean: Floats,
+    spread: Floats | None,
+    *,
+    alpha: float = 0.0,
     **style: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Draw a spectrum (band,) with gaps at dropped bands, and its shade if it has any."""
     order, breaks = order_bands(scene)
     across, middle = (
@@ -124,9 +129,15 @@ def draw_spectra(scene: Scene) -> Figure:
     for entry in legend:
         mean, spread = spectra[entry.code]
         _draw_spectrum(
-            axes, scene, mean, spread if shaded else None,
-            alpha=0.2, color=entry.color, lw=1.6, path_effects=edge,
-        )  # fmt: skip
+            axes,
+            scene,
+            mean,
+            spread if shaded else None,
+            alpha=0.2,
+            color=entry.color,
+            lw=1.6,
+            path_effects=edge,
+        )
     units = str(scene.cube.attrs.get("units") or "value in the file")
     canvas.style_axes(axes, across=_wavelengths(scene)[1], up=units)
     canvas.add_side_legend(

@@ -185,8 +185,14 @@ class BatchSystem(ABC):
         call = [self.program(command), *words]
         try:
             done = subprocess.run(
-                call, capture_output=True, text=True, errors="replace", timeout=timeout,
-                check=False, stdin=subprocess.DEVNULL)  # fmt: skip
+                call,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
         except subprocess.TimeoutExpired:
             raise RunError(
                 f"{command} has not answered within {timeout:.0f} s; try again later."
@@ -238,13 +244,15 @@ def _mebibytes(size: int, unit: str) -> str:
     return f"{math.ceil(size / 2**20)}{unit}"
 
 
-_SLURM_STATES = _by_name({
-    TaskState.WAITING: "PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD "
-    "SUSPENDED PREEMPTED",
-    TaskState.RUNNING: "CONFIGURING RUNNING COMPLETING RESIZING SIGNALING STAGE_OUT STOPPED",
-    TaskState.DONE: "COMPLETED",
-    TaskState.CANCELLED: "CANCELLED",
-})  # fmt: skip
+_SLURM_STATES = _by_name(
+    {
+        TaskState.WAITING: "PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD "
+        "SUSPENDED PREEMPTED",
+        TaskState.RUNNING: "CONFIGURING RUNNING COMPLETING RESIZING SIGNALING STAGE_OUT STOPPED",
+        TaskState.DONE: "COMPLETED",
+        TaskState.CANCELLED: "CANCELLED",
+    }
+)
 """Any other state is a failure."""
 _SLURM_GONE = re.compile("Invalid job id specified|already completing or completed")
 """Complaints about jobs that have ended."""

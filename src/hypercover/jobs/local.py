@@ -69,8 +69,13 @@ class _Process:
         with open_to_append(log) as errors:
             # In a new session only the parent handles Ctrl-C, and it can end the whole group.
             self.process = subprocess.Popen(
-                call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                env=os.environ | thread_limits(threads), start_new_session=True)  # fmt: skip
+                call,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=os.environ | thread_limits(threads),
+                start_new_session=True,
+            )
         assert self.process.stdin is not None  # noqa: S101
         assert self.process.stdout is not None  # noqa: S101
         self.names, self.answers = self.process.stdin, self.process.stdout

@@ -21,9 +21,24 @@ from hypercover.report.finished_run import FinishedRun, ModelResult
 _PAGE = Path(__file__).parent / "page"
 _STYLES = ("report", "tables", "viewer", "print")
 _SCRIPTS = (
-    "arrays", "dom", "theme", "tables", "pictures", "layers", "stage", "spectrum", "view",
-    "legend", "inspector", "swipe", "pointer", "viewer", "confusion", "stills", "start",
-)  # fmt: skip
+    "arrays",
+    "dom",
+    "theme",
+    "tables",
+    "pictures",
+    "layers",
+    "stage",
+    "spectrum",
+    "view",
+    "legend",
+    "inspector",
+    "swipe",
+    "pointer",
+    "viewer",
+    "confusion",
+    "stills",
+    "start",
+)
 """Files of the page in the order in which they are joined."""
 
 

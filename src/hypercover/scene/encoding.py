@@ -22,9 +22,16 @@ from hypercover.types import Array, Floats, Indices, Mask
 REFLECTANCE = "reflectance scale factor"
 """Key of an ENVI header: the pixel value of a reflectance of 1."""
 _SCALES = {
-    "scalefactor", "reflectancescalefactor", "scalingfactor", "scale", "gain", "gains",
-    "slope", "multiplier", "datagainvalues",
-}  # fmt: skip
+    "scalefactor",
+    "reflectancescalefactor",
+    "scalingfactor",
+    "scale",
+    "gain",
+    "gains",
+    "slope",
+    "multiplier",
+    "datagainvalues",
+}
 _OFFSETS = {"addoffset", "offset", "offsets", "bias", "intercept", "dataoffsetvalues"}
 _CF = "scale_factor"
 """Key of the CF conventions, which multiply by it."""

@@ -303,9 +303,9 @@ def _areas_by_corners(grid: Grid, to_ground: Callable[[Floats], Floats]) -> Floa
     """Return the area of each pixel from its corners."""
     a, b, c, d, e, f = grid.transform
     row, col = np.mgrid[: grid.rows + 1, : grid.cols + 1]
-    points = np.column_stack([
-        (c + a * col + b * row).ravel(), (f + d * col + e * row).ravel()
-    ])  # fmt: skip
+    points = np.column_stack(
+        [(c + a * col + b * row).ravel(), (f + d * col + e * row).ravel()]
+    )
     corners = to_ground(points).reshape(grid.rows + 1, grid.cols + 1, 2)
     first = corners[1:, 1:] - corners[:-1, :-1]
     second = corners[1:, :-1] - corners[:-1, 1:]

@@ -46,9 +46,13 @@ def companions(path: Path) -> tuple[Path, ...]:
                 if each.name.lower().startswith(start)
             ]
         else:
-            images = [each for each in path.parent.glob("*/*/*/**/*")
-                      if each.suffix.lower() == ".jp2" and {
-                          part.lower() for part in each.relative_to(path.parent).parts} >= _GRANULE]  # fmt: skip
+            images = [
+                each
+                for each in path.parent.glob("*/*/*/**/*")
+                if each.suffix.lower() == ".jp2"
+                and {part.lower() for part in each.relative_to(path.parent).parts}
+                >= _GRANULE
+            ]
         return (path, *sorted(each for each in images if each.is_file() and each != path))
     # -wal: latest changes of a GeoPackage.  No .aux.xml: viewers write statistics there.
     names = {f"{name}-wal"}

@@ -32,9 +32,13 @@ _MOST_WORDS = 12
 
 _PALETTE = 40
 
-_TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375],
-                    [0.2126729, 0.7151522, 0.0721750],
-                    [0.0193339, 0.1191920, 0.9503041]])  # fmt: skip
+_TO_XYZ = np.array(
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+)
 
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 
@@ -159,8 +163,11 @@ def _words(name: str) -> list[str]:
 def _covers() -> tuple[dict[str, str], set[str]]:
     """Return the colours of land covers by phrase, and those of main covers."""
     rows = read_table("class-colors.csv")
-    phrases = [(" ".join(_words(phrase)), row["color"])
-               for row in rows for phrase in row["words"].split("|")]  # fmt: skip
+    phrases = [
+        (" ".join(_words(phrase)), row["color"])
+        for row in rows
+        for phrase in row["words"].split("|")
+    ]
     main = {row["color"] for row in rows if re.fullmatch(r"WorldCover \d+", row["source"])}
     # Of several rows with one phrase, the first counts.
     return dict(reversed(phrases)), main

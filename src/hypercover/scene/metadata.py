@@ -52,18 +52,52 @@ def labelled_name(name: str, origin: Mapping[str, Any]) -> str:
 GAINS, OFFSETS = "data gain values", "data offset values"
 """Per band, quantity = value × gain + offset; GDAL calls them scale and offset."""
 
-_FIRST = ("reflectance scale factor", "sensor type", "acquisition time", "description",
-          GAINS, OFFSETS, "default bands")  # fmt: skip
+_FIRST = (
+    "reflectance scale factor",
+    "sensor type",
+    "acquisition time",
+    "description",
+    GAINS,
+    OFFSETS,
+    "default bands",
+)
 """Keys that are kept first if there are too many."""
 
-_HELD = frozenset({
-    "samples", "lines", "bands", "header offset", "file type", "data type", "interleave",
-    "byte order", "file compression", "x start", "y start", "major frame offsets",
-    "minor frame offsets", "map info", "projection info", "coordinate system string",
-    "geo points", "rpc info", "pixel size", "pseudo projection info", "classes",
-    "class lookup", "class names", "band names", "wavelength", "wavelength units", "fwhm",
-    "bbl", "band numbers", "data ignore value", "data units",
-})  # fmt: skip
+_HELD = frozenset(
+    {
+        "samples",
+        "lines",
+        "bands",
+        "header offset",
+        "file type",
+        "data type",
+        "interleave",
+        "byte order",
+        "file compression",
+        "x start",
+        "y start",
+        "major frame offsets",
+        "minor frame offsets",
+        "map info",
+        "projection info",
+        "coordinate system string",
+        "geo points",
+        "rpc info",
+        "pixel size",
+        "pseudo projection info",
+        "classes",
+        "class lookup",
+        "class names",
+        "band names",
+        "wavelength",
+        "wavelength units",
+        "fwhm",
+        "bbl",
+        "band numbers",
+        "data ignore value",
+        "data units",
+    }
+)
 """Keys that a scene stores elsewhere, or that apply to one file only."""
 
 _OWN = "hypercover"

@@ -27,17 +27,52 @@ NoDataSpec = float | str | Sequence[float | str]
 """No data as users state it: one or several values, as numbers or text."""
 
 ALL_ZERO, _NONE = "all-zero", "none"
-_VALUES = frozenset({
-    "fillvalue", "missingvalue", "missing", "nodata", "nodatavalue", "nodatavalues",
-    "nodataval", "dataignorevalue", "ignorevalue", "nullvalue", "novalue", "invalidvalue",
-    "nodatum", "missingdata", "missingdatavalue", "backgroundvalue", "fill", "fillval",
-    "datafillvalue", "badvalue", "badpixelvalue", "undefinedvalue", "undefvalue",
-})  # fmt: skip
+_VALUES = frozenset(
+    {
+        "fillvalue",
+        "missingvalue",
+        "missing",
+        "nodata",
+        "nodatavalue",
+        "nodatavalues",
+        "nodataval",
+        "dataignorevalue",
+        "ignorevalue",
+        "nullvalue",
+        "novalue",
+        "invalidvalue",
+        "nodatum",
+        "missingdata",
+        "missingdatavalue",
+        "backgroundvalue",
+        "fill",
+        "fillval",
+        "datafillvalue",
+        "badvalue",
+        "badpixelvalue",
+        "undefinedvalue",
+        "undefvalue",
+    }
+)
 _RANGES, _LOWEST, _HIGHEST = frozenset({"validrange"}), "validmin", "validmax"
 _MOST = 16
 """Longest list of values in an attribute."""
-_USUAL = frozenset({-9999.0, -999.0, -99.0, -32768.0, -32767.0, 65535.0, 32767.0, 9999.0,
-                    -99999.0, -2147483648.0, 2147483647.0, 4294967295.0})  # fmt: skip
+_USUAL = frozenset(
+    {
+        -9999.0,
+        -999.0,
+        -99.0,
+        -32768.0,
+        -32767.0,
+        65535.0,
+        32767.0,
+        9999.0,
+        -99999.0,
+        -2147483648.0,
+        2147483647.0,
+        4294967295.0,
+    }
+)
 _HUGE = 1e19
 """Values from this size on are fill, not measurements."""
 _UNDECLARED = "looks like no data that the file does not declare"
@@ -368,9 +403,11 @@ def fill_note(cube: xr.DataArray) -> str | None:
     fills = _find_fill(np.concatenate(spectra, axis=1), np.concatenate(border))
     if not fills:
         return None
-    counts = ", ".join(f"{fill.pixels:,} are {_text(fill.value)} in "
-                       f"{'all bands examined' if fill.everywhere else 'a band'}"
-                       for fill in fills)  # fmt: skip
+    counts = ", ".join(
+        f"{fill.pixels:,} are {_text(fill.value)} in "
+        f"{'all bands examined' if fill.everywhere else 'a band'}"
+        for fill in fills
+    )
     option = ",".join(ALL_ZERO if fill.value == 0 else _text(fill.value) for fill in fills)
     where = "" if whole else " examined along the border"
     return (
@@ -401,8 +438,10 @@ def _text(value: Any) -> str:
 
 def _along_border(rows: int, cols: int) -> list[tuple[slice, slice]]:
     """Return samples along the border of an image."""
-    tops, lefts = (np.linspace(0, max(size - _SIDE, 0), _ALONG).astype(int).tolist()
-                   for size in (rows, cols))  # fmt: skip
+    tops, lefts = (
+        np.linspace(0, max(size - _SIDE, 0), _ALONG).astype(int).tolist()
+        for size in (rows, cols)
+    )
     ends = (0, _ALONG - 1)
     return [
         (slice(top, min(top + _SIDE, rows)), slice(left, min(left + _SIDE, cols)))

@@ -196,8 +196,14 @@ class Scene:
         """Return the rectangle between two rows and two columns, with its labels."""
         grid = self.grid
         a, b, c, d, e, f = grid.transform
-        moved = (a, b, c + a * cols.start + b * rows.start,
-                 d, e, f + d * cols.start + e * rows.start)  # fmt: skip
+        moved = (
+            a,
+            b,
+            c + a * cols.start + b * rows.start,
+            d,
+            e,
+            f + d * cols.start + e * rows.start,
+        )
         shape = (rows.stop - rows.start, cols.stop - cols.start)
         place = Grid(*shape, grid.crs, moved if grid.placed else grid.transform)
         cut = self.replace(
@@ -252,8 +258,9 @@ class Scene:
         if len(parts) > 3:
             raise IndexError(f"A scene has the axes band, row and col, got {len(parts)}.")
         every = slice(None)
-        selected = [None if isinstance(part, slice) and part == every else part
-                    for part in parts]  # fmt: skip
+        selected = [
+            None if isinstance(part, slice) and part == every else part for part in parts
+        ]
         return self.isel(*selected)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -266,8 +273,9 @@ class Scene:
 
         bands = pick_bands(self.wavelengths, self.n_bands)
         step = -(-max(self.shape) // _PLOTTED)
-        thin = self.cube.isel(band=list(bands.positions), y=slice(None, None, step),
-                              x=slice(None, None, step))  # fmt: skip
+        thin = self.cube.isel(
+            band=list(bands.positions), y=slice(None, None, step), x=slice(None, None, step)
+        )
         grid, values = self.grid, thin.values
         a, b, c, d, e, f = grid.transform
         # In pixels if the grid is turned.
@@ -505,8 +513,10 @@ def largest_of(values: Array, valid: Mask) -> float:
     if largest <= _LARGEST and not any(np.isnan(low) for low, _ in ends):
         return largest
     # Pixels without data count only here: to leave them out takes three times as long.
-    ends = [(float(band.min(where=valid, initial=0)), float(band.max(where=valid, initial=0)))
-            for band in values]  # fmt: skip
+    ends = [
+        (float(band.min(where=valid, initial=0)), float(band.max(where=valid, initial=0)))
+        for band in values
+    ]
     return max(max(-low, high) for low, high in ends)
 
 

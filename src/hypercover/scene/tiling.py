@@ -139,8 +139,10 @@ class LazyArray(BackendArray):
         )
         counts = [len(each) for each in indices]
         block = self.block(indices) if all(counts) else np.empty(counts, self.dtype)
-        single = tuple(0 if np.ndim(part) == 0 and not isinstance(part, slice)
-                       else slice(None) for part in key)  # fmt: skip
+        single = tuple(
+            0 if np.ndim(part) == 0 and not isinstance(part, slice) else slice(None)
+            for part in key
+        )
         return block[single]
 
     def reordered(self, axes: Sequence[int]) -> "LazyArray":

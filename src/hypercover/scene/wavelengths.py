@@ -17,16 +17,49 @@ from hypercover.types import Array, Floats, Ints, Mask
 
 _T = TypeVar("_T")
 
-CENTRES = ("wavelength", "wavelengths", "wavelengthnm", "wavelengthsnm", "wavelengthum",
-           "centralwavelengthum", "centralwavelengthnm", "centralwavelength",
-           "centerwavelength", "centerwavelengths", "centrewavelength", "centrewavelengths",
-           "wavelengthcenter", "wavelengthcenters", "bandwavelength", "bandwavelengths",
-           "sensorbandwavelengths", "wl", "wls", "wvl", "wave", "waves", "lambda",
-           "cwl")  # fmt: skip
-WIDTHS = ("fwhm", "fwhms", "fwhmnm", "fwhmum", "bandwidth", "bandwidths", "bandwidthnm",
-          "bandwidthum")  # fmt: skip
-_LENGTHS = ("wavelengthunits", "wavelengthunit", "wavelengthsunits", "wavelengthsunit",
-            "unitswavelength")  # fmt: skip
+CENTRES = (
+    "wavelength",
+    "wavelengths",
+    "wavelengthnm",
+    "wavelengthsnm",
+    "wavelengthum",
+    "centralwavelengthum",
+    "centralwavelengthnm",
+    "centralwavelength",
+    "centerwavelength",
+    "centerwavelengths",
+    "centrewavelength",
+    "centrewavelengths",
+    "wavelengthcenter",
+    "wavelengthcenters",
+    "bandwavelength",
+    "bandwavelengths",
+    "sensorbandwavelengths",
+    "wl",
+    "wls",
+    "wvl",
+    "wave",
+    "waves",
+    "lambda",
+    "cwl",
+)
+WIDTHS = (
+    "fwhm",
+    "fwhms",
+    "fwhmnm",
+    "fwhmum",
+    "bandwidth",
+    "bandwidths",
+    "bandwidthnm",
+    "bandwidthum",
+)
+_LENGTHS = (
+    "wavelengthunits",
+    "wavelengthunit",
+    "wavelengthsunits",
+    "wavelengthsunit",
+    "unitswavelength",
+)
 UNITS = (*_LENGTHS, "units", "unit")
 GOOD = ("bbl", "badbandlist", "badbandslist", "goodwavelengths", "goodbands", "goodband")
 """Keys of lists and flags in which 0 marks a bad band, such as ENVI's ``bbl``."""
@@ -36,17 +69,35 @@ NUMBERS = ("bandnumbers", "bandnumber", "band", "bands", "channel", "channels")
 _WIDTH_UNITS = ("fwhmunits", "fwhmunit")
 
 _FACTORS = {
-    "nanometer": 1.0, "nm": 1.0, "millimicron": 1.0,
-    "micrometer": 1e3, "micron": 1e3, "um": 1e3, "µm": 1e3, "μm": 1e3,
-    "millimeter": 1e6, "mm": 1e6, "meter": 1e9, "m": 1e9, "angstrom": 0.1, "å": 0.1,
-}  # fmt: skip
-_READINGS = {1.0: "nm", 1e3: "micrometres", 1e9: "metres", 1e-3: "picometres",
-             1e6: "millimetres"}  # fmt: skip
+    "nanometer": 1.0,
+    "nm": 1.0,
+    "millimicron": 1.0,
+    "micrometer": 1e3,
+    "micron": 1e3,
+    "um": 1e3,
+    "µm": 1e3,
+    "μm": 1e3,
+    "millimeter": 1e6,
+    "mm": 1e6,
+    "meter": 1e9,
+    "m": 1e9,
+    "angstrom": 0.1,
+    "å": 0.1,
+}
+_READINGS = {
+    1.0: "nm",
+    1e3: "micrometres",
+    1e9: "metres",
+    1e-3: "picometres",
+    1e6: "millimetres",
+}
 """Units to try if none is given or the given one is impossible, by their factor to nm."""
 _PER_NM = {
     **dict.fromkeys(("wavenumber", "cm-1", "cm^-1", "cm⁻¹", "1/cm", "percm"), 1e7),
-    "mhz": 299_792_458e3, "ghz": 299_792_458.0, "thz": 299_792.458,
-}  # fmt: skip
+    "mhz": 299_792_458e3,
+    "ghz": 299_792_458.0,
+    "thz": 299_792.458,
+}
 """Wavelength in nm = this number / wavenumber, or / frequency in vacuum."""
 _NO_LENGTH = {"index"}
 _MOST_NUMBER = 2**31
@@ -69,8 +120,9 @@ _IN_NAME = re.compile(
 )
 _BARE = re.compile(
     rf"(?:[a-z]+[\s_]*\d+[\s_]*)?\(\s*({_NUMBER})\s*\)|"
-    rf"(?:x|(?:wavelength|lambda|wl|wvl)[\s_:=]*)?({_NUMBER})", re.I,
-)  # fmt: skip
+    rf"(?:x|(?:wavelength|lambda|wl|wvl)[\s_:=]*)?({_NUMBER})",
+    re.I,
+)
 _WITH_UNIT = re.compile(rf"({_NUMBER})\s*{_UNIT_WORD}", re.IGNORECASE)
 _COUNTED = re.compile(r"(?:band|b|channel|ch|layer)?[\s_#]*\d*[\s_:(),.\-]*", re.IGNORECASE)
 _YEARS = (1900, 2100)
@@ -113,8 +165,12 @@ class BandTable:
         """Assign the table to a cube as coordinates of its bands."""
         count = cube.sizes["band"]
         numbers = np.arange(1, count + 1) if self.numbers is None else self.numbers
-        columns = {"band": numbers, "wavelength": self.wavelengths, "fwhm": self.fwhm,
-                   "bad": self.bad}  # fmt: skip
+        columns = {
+            "band": numbers,
+            "wavelength": self.wavelengths,
+            "fwhm": self.fwhm,
+            "bad": self.bad,
+        }
         return cube.assign_coords(
             {name: ("band", each) for name, each in columns.items() if each is not None}
         )
@@ -364,8 +420,12 @@ class _Tags:
         if not any(good) and not any(bad):
             return None
         flags = zip(good, bad, strict=True)
-        return np.array([bool((mark and _is_no(mark[1])) or (other and not _is_no(other[1])))
-                         for mark, other in flags])  # fmt: skip
+        return np.array(
+            [
+                bool((mark and _is_no(mark[1])) or (other and not _is_no(other[1])))
+                for mark, other in flags
+            ]
+        )
 
     def _source(
         self,
@@ -382,10 +442,14 @@ class _Tags:
         if len(set(map(_plain_unit, units))) == 1:
             centres, notes = to_nanometres(numbers, units[0])
         else:
-            each = [_known_nm(number, _plain_unit(unit))
-                    for number, unit in zip(numbers, units, strict=True)]  # fmt: skip
-            nm = [own if own is not None else number
-                  for number, own in zip(numbers, each, strict=True)]  # fmt: skip
+            each = [
+                _known_nm(number, _plain_unit(unit))
+                for number, unit in zip(numbers, units, strict=True)
+            ]
+            nm = [
+                own if own is not None else number
+                for number, own in zip(numbers, each, strict=True)
+            ]
             centres, notes = to_nanometres(nm, "nm")
         if centres is None:
             self.useless += notes
@@ -432,8 +496,10 @@ class _Tags:
             ending = _unit_of(name)
             texts, beside = _without_unit(texts)
             stated = [first_present(tags, UNITS) for tags in self.bands]
-            units = [beside or (unit_tag[1] if unit_tag and ending is None else ending)
-                     for unit_tag in stated]  # fmt: skip
+            units = [
+                beside or (unit_tag[1] if unit_tag and ending is None else ending)
+                for unit_tag in stated
+            ]
             columns = (self._column(key) for key in WIDTHS if _unit_of(key) == ending)
             column = next((each for each in columns if each is not None), None)
             widths, width_unit = (None, None) if column is None else _without_unit(column)

@@ -196,10 +196,12 @@ def _flat_zones(band: Array) -> npt.NDArray[np.int32]:
     """Return the connected set of pixels of equal value of each pixel, corners included."""
     rows, cols = band.shape
     places = np.arange(band.size).reshape(rows, cols)
-    pairs = [(slice(None), slice(None, -1), slice(None), slice(1, None)),
-             (slice(None, -1), slice(None), slice(1, None), slice(None)),
-             (slice(None, -1), slice(None, -1), slice(1, None), slice(1, None)),
-             (slice(None, -1), slice(1, None), slice(1, None), slice(None, -1))]  # fmt: skip
+    pairs = [
+        (slice(None), slice(None, -1), slice(None), slice(1, None)),
+        (slice(None, -1), slice(None), slice(1, None), slice(None)),
+        (slice(None, -1), slice(None, -1), slice(1, None), slice(1, None)),
+        (slice(None, -1), slice(1, None), slice(1, None), slice(None, -1)),
+    ]
     ends = []
     for up, left, down, right in pairs:
         same = band[up, left] == band[down, right]

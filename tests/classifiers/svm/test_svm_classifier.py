@@ -285,8 +285,13 @@ def test_a_state_without_reduction_and_sigmoids_is_as_it_was_before_there_were_a
     settings, arrays = SVMClassifier().fit(X, y).state()
     assert set(settings) == {"C", "gamma", "class_weight", "width", "classes"}
     assert set(arrays) == {
-        "mean", "scale", "vectors", "coefficients", "intercepts", "counts"
-    }  # fmt: skip
+        "mean",
+        "scale",
+        "vectors",
+        "coefficients",
+        "intercepts",
+        "counts",
+    }
     back = SVMClassifier.from_state(settings, arrays)
     assert back.projection_ is None
     assert back.sigmoids_ is None

@@ -44,8 +44,16 @@ def test_a_mask_that_declares_no_data_marks_nothing_with_0(tmp_path):
     scene = Scene(cube).with_labels(labels, Legend.of({1: "Corn", 2: "Woods"}))
     mask = np.where(np.arange(6)[:, None] < 3, labels, 0).astype(np.uint8)
     mask[0, 0] = 2
-    with rasterio.open(tmp_path / "m.tif", "w", driver="GTiff", height=6, width=6, count=1,
-                       dtype="uint8", nodata=255) as file:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "m.tif",
+        "w",
+        driver="GTiff",
+        height=6,
+        width=6,
+        count=1,
+        dtype="uint8",
+        nodata=255,
+    ) as file:
         file.write(mask, 1)
     split = build_split(MasksSpec(train=tmp_path / "m.tif"), scene, seed=0, window=1)
     np.testing.assert_array_equal(split.mask("train"), mask > 0)
@@ -54,8 +62,14 @@ def test_a_mask_that_declares_no_data_marks_nothing_with_0(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("bare", "told"), [(0, []), (1, ["1 of the 36 labelled pixels holds"]),
-                                           (3, ["3 of the 36 labelled pixels hold"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bare", "told"),
+    [
+        (0, []),
+        (1, ["1 of the 36 labelled pixels holds"]),
+        (3, ["3 of the 36 labelled pixels hold"]),
+    ],
+)
 def test_labels_on_pixels_without_data_are_told(tmp_path, scene, bare, told):
     cube = np.ones((2, 6, 6), np.float32)
     cube[:, 0, :bare] = np.nan
@@ -90,12 +104,14 @@ def test_classes_outside_a_crop_are_named(tmp_path, scene):
 def test_a_scene_is_another_once_any_of_its_files_is(tmp_path, changed):
     for name in ("cube.hdr", "cube.img", "fields.shp", "fields.dbf", "cube.png"):
         (tmp_path / name).write_text("first")
-    experiment = Experiment.model_validate({
-        "name": "fields",
-        "scene": {"path": tmp_path / "cube.hdr", "labels": tmp_path / "fields.shp"},
-        "split": {"kind": "random"},
-        "models": {"svm": {"kind": "svm"}},
-    })  # fmt: skip
+    experiment = Experiment.model_validate(
+        {
+            "name": "fields",
+            "scene": {"path": tmp_path / "cube.hdr", "labels": tmp_path / "fields.shp"},
+            "split": {"kind": "random"},
+            "models": {"svm": {"kind": "svm"}},
+        }
+    )
     before = fingerprint(experiment)
     os.utime(tmp_path / "cube.png", (1, 1))
     assert fingerprint(experiment) == before
@@ -118,17 +134,33 @@ def test_the_layer_of_labels_is_named_in_the_experiment(tmp_path):
     import shapely
 
     place = Affine(10, 0, 500_000, 0, -10, 4_000_000)
-    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=6, width=6, count=1,
-                       dtype="uint8", crs="EPSG:32633", transform=place) as file:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        height=6,
+        width=6,
+        count=1,
+        dtype="uint8",
+        crs="EPSG:32633",
+        transform=place,
+    ) as file:
         file.write(np.ones((1, 6, 6), np.uint8))
     for layer, codes in (("early", [1, 2]), ("late", [5, 7])):
-        boxes = [shapely.box(500_000 + 30 * at, 3_999_940, 500_030 + 30 * at, 4_000_000)
-                 for at in range(2)]  # fmt: skip
+        boxes = [
+            shapely.box(500_000 + 30 * at, 3_999_940, 500_030 + 30 * at, 4_000_000)
+            for at in range(2)
+        ]
         pyogrio.raw.write(
-            tmp_path / "l.gpkg", shapely.to_wkb(np.array(boxes, object)), [np.array(codes)],
-            ["code"], geometry_type="Polygon", crs="EPSG:32633", layer=layer,
+            tmp_path / "l.gpkg",
+            shapely.to_wkb(np.array(boxes, object)),
+            [np.array(codes)],
+            ["code"],
+            geometry_type="Polygon",
+            crs="EPSG:32633",
+            layer=layer,
             append=layer == "late",
-        )  # fmt: skip
+        )
     spec = {"path": tmp_path / "a.tif", "labels": tmp_path / "l.gpkg"}
     assert load_scene(SceneSpec(**spec, label_layer="late")).legend.codes == (5, 7)
     with pytest.raises(LabelError, match="label_layer"):
@@ -166,12 +198,23 @@ def test_a_mask_in_one_of_several_layers(tmp_path):
     path = tmp_path / "parts.gpkg"
     for layer, box in (("upper", (0, 4, 6, 6)), ("lower", (0, 0, 6, 4))):
         pyogrio.raw.write(
-            path, shapely.to_wkb([shapely.box(*box)]), [np.array([1]), np.array([1])],
-            ["a", "b"], crs="EPSG:32633", geometry_type="Polygon", layer=layer,
+            path,
+            shapely.to_wkb([shapely.box(*box)]),
+            [np.array([1]), np.array([1])],
+            ["a", "b"],
+            crs="EPSG:32633",
+            geometry_type="Polygon",
+            layer=layer,
             append=path.exists(),
-        )  # fmt: skip
-    spec = MasksSpec(train=path, train_layer="upper", train_field="a",
-                     test=path, test_layer="lower", test_field="b")  # fmt: skip
+        )
+    spec = MasksSpec(
+        train=path,
+        train_layer="upper",
+        train_field="a",
+        test=path,
+        test_layer="lower",
+        test_field="b",
+    )
     split = build_split(spec, scene, seed=0, window=1)
     assert split.mask("train")[:2].all()
     assert split.mask("test")[2:].all()

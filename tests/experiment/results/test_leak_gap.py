@@ -95,8 +95,12 @@ def test_a_long_name_stays_a_name(written):
 
 @pytest.mark.parametrize(
     ("asked", "place"),
-    [({"size": 0}, "split.size"), ({"train": 1.5}, "split.train"), ({"repeats": -1}, "repeats")],
-)  # fmt: skip
+    [
+        ({"size": 0}, "split.size"),
+        ({"train": 1.5}, "split.train"),
+        ({"repeats": -1}, "repeats"),
+    ],
+)
 def test_what_cannot_be_is_named(written, asked, place):
     with pytest.raises(ExperimentError, match=rf"leak gap of a is not valid: {place} "):
         leak_gap_experiment(written(), **asked)

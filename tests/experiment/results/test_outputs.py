@@ -55,10 +55,18 @@ def test_a_model_that_left_takes_its_maps_along(run):
 
 
 def test_a_model_that_left_takes_all_along_that_is_its_own(run):
-    gone = ["models/a/model.json", "models/a/weights.safetensors",
-            "predictions/main-0-a.npz", "figures/classes-a.png"]  # fmt: skip
-    kept = ["models/b/model.json", "predictions/main-0-b.npz", "figures/classes-b.png",
-            "figures/classes-a-b.png"]  # fmt: skip
+    gone = [
+        "models/a/model.json",
+        "models/a/weights.safetensors",
+        "predictions/main-0-a.npz",
+        "figures/classes-a.png",
+    ]
+    kept = [
+        "models/b/model.json",
+        "predictions/main-0-b.npz",
+        "figures/classes-b.png",
+        "figures/classes-a-b.png",
+    ]
     for name in (*gone, *kept):
         (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         (run.path / name).write_text("")
@@ -72,12 +80,24 @@ def test_a_model_that_left_takes_all_along_that_is_its_own(run):
 def test_splits_that_left_take_along_what_was_tested_on_them(run):
     """Folds give way to one split: three draws less, and one beside it."""
     kfold = {"split": {"kind": "kfold", "folds": 3}, "beside": {"easy": {"kind": "random"}}}
-    gone = ["splits/main-1.tif", "splits/main-1.tif.aux.xml", "splits/main-1.json",
-            "splits/easy-0.tif",
-            "splits/easy-0.json", "figures/split-easy.png", "predictions/main-2-a.npz",
-            "predictions/easy-0-a.npz"]  # fmt: skip
-    kept = ["split.tif", "split.json", "splits/mine-1.tif", "predictions/main-0-a.npz",
-            "splits/main-2.tif", "splits/main-2.json"]  # fmt: skip
+    gone = [
+        "splits/main-1.tif",
+        "splits/main-1.tif.aux.xml",
+        "splits/main-1.json",
+        "splits/easy-0.tif",
+        "splits/easy-0.json",
+        "figures/split-easy.png",
+        "predictions/main-2-a.npz",
+        "predictions/easy-0-a.npz",
+    ]
+    kept = [
+        "split.tif",
+        "split.json",
+        "splits/mine-1.tif",
+        "predictions/main-0-a.npz",
+        "splits/main-2.tif",
+        "splits/main-2.json",
+    ]
     for name in (*gone, *kept):
         (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         (run.path / name).write_text("")

@@ -19,8 +19,10 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.samples import Samples
 from hypercover.splits.split import Split
 
-LEGEND = [{"code": code, "name": name, "color": "#112233"}
-          for code, name in ((1, "Corn"), (2, "Woods"), (3, "Oats"))]  # fmt: skip
+LEGEND = [
+    {"code": code, "name": name, "color": "#112233"}
+    for code, name in ((1, "Corn"), (2, "Woods"), (3, "Oats"))
+]
 GRID = Grid(24, 24, None, (30.0, 0.0, 500_000.0, 0.0, -30.0, 4_500_000.0))
 LABELS = np.random.default_rng(5).integers(1, 3, (6, 6)).repeat(4, 0).repeat(4, 1)
 
@@ -66,9 +68,13 @@ def run(
                 )
     part = {"split": made, "models": told}
     legend = [row | {"code": (codes or {}).get(row["code"], row["code"])} for row in LEGEND]
-    document = {"scene": {"simulated": True}, "legend": legend, **part,
-                "beside": dict.fromkeys(beside, part),
-                "learning_curve": dict.fromkeys(curve, part)}  # fmt: skip
+    document = {
+        "scene": {"simulated": True},
+        "legend": legend,
+        **part,
+        "beside": dict.fromkeys(beside, part),
+        "learning_curve": dict.fromkeys(curve, part),
+    }
     if gap:
         document["gap"] = {"window": 9, "rows": []}
     write_json(where.metrics, document)
@@ -150,7 +156,10 @@ def test_what_is_written_says_the_same(three, tmp_path):
     found = compare_runs([three], models=["svm", "cnn"])
     files = found.write(tmp_path / "out")
     assert [file.name for file in files] == [
-        "comparison.json", "comparison.csv", "agreement-svm-cnn.tif"]  # fmt: skip
+        "comparison.json",
+        "comparison.csv",
+        "agreement-svm-cnn.tif",
+    ]
     told = json.loads(files[0].read_text())
     assert told["pairs"][0]["first"] == {"model": "svm", "run": str(three)}
     rows = list(csv.DictReader(io.StringIO(files[1].read_text())))
@@ -176,18 +185,31 @@ def other_labels(seed):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"seeds": (7,)}, "no seed in common: .*fields has seeds 3, 4 and .*other has seed 7"),
-        ({"masks": lambda seed: drawn(seed + 9)}, r"under seed 3 \d+ and \d+ test pixels, "
-                                                   r"\d+ in common; compare runs of the same"),
+        (
+            {"seeds": (7,)},
+            "no seed in common: .*fields has seeds 3, 4 and .*other has seed 7",
+        ),
+        (
+            {"masks": lambda seed: drawn(seed + 9)},
+            r"under seed 3 \d+ and \d+ test pixels, "
+            r"\d+ in common; compare runs of the same",
+        ),
         ({"masks": lambda seed: np.where(drawn(seed) == 0, LABELS, 0)}, "none in common"),
         ({"masks": other_labels}, r"\d+ of these with other labels"),
-        ({"masks": lambda seed: drawn(seed)[:20]}, "scenes have 24 × 24 and 20 × 24 pixels"),
-        ({"masks": lambda seed: drawn(seed + 9), "size": 9},
-         r"in common \(splits with size 6 and 9\)"),
-        ({"masks": lambda seed: drawn(seed + 9), "kind": "random"},
-         r"\(splits of the kinds blocks and random\)"),
+        (
+            {"masks": lambda seed: drawn(seed)[:20]},
+            "scenes have 24 × 24 and 20 × 24 pixels",
+        ),
+        (
+            {"masks": lambda seed: drawn(seed + 9), "size": 9},
+            r"in common \(splits with size 6 and 9\)",
+        ),
+        (
+            {"masks": lambda seed: drawn(seed + 9), "kind": "random"},
+            r"\(splits of the kinds blocks and random\)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_runs_that_tested_other_pixels_are_refused_and_told_how(
     three, tmp_path, options, sentence
 ):
@@ -255,8 +277,11 @@ def test_folds_of_a_seed_are_put_together(tmp_path):
 
 
 def test_a_test_of_one_class_is_refused(tmp_path):
-    one = run(tmp_path / "one", {"svm": 0.8, "cnn": 0.8},
-              masks=lambda seed: np.where(LABELS == 2, 2, 0))  # fmt: skip
+    one = run(
+        tmp_path / "one",
+        {"svm": 0.8, "cnn": 0.8},
+        masks=lambda seed: np.where(LABELS == 2, 2, 0),
+    )
     with pytest.raises(CallError, match="at least two classes, found only class 2"):
         compare_runs([one])
 

@@ -177,9 +177,12 @@ def test_an_empty_bin_of_all_seeds_stays_empty():
     every = [figures([0.9], [True], {}), figures([0.9, 1.0], [True, False], {})]
     joined = average_calibration(every, [0, 1])
     assert joined.bins[0].to_json() == {
-        "low": 0.0, "high": pytest.approx(1 / 15), "count": 0, "confidence": None,
+        "low": 0.0,
+        "high": pytest.approx(1 / 15),
+        "count": 0,
+        "confidence": None,
         "accuracy": None,
-    }  # fmt: skip
+    }
     assert [row.count for row in joined.bins[-2:]] == [2, 1]
     assert joined.temperature is joined.error_before is None
 
@@ -378,8 +381,13 @@ def test_seeds_are_averaged_and_leaks_weighed_by_pixels(folded):
             np.mean([getattr(one, key) for one in seeds])
         )
     assert [(row.seed, row.fold) for row in whole.repeats] == [
-        (10, 1), (11, 2), (12, 3), (13, 1), (14, 2), (15, 3)
-    ]  # fmt: skip
+        (10, 1),
+        (11, 2),
+        (12, 3),
+        (13, 1),
+        (14, 2),
+        (15, 3),
+    ]
     counts = [len(reference) for reference, _ in answers[:3]]
     shares = [result.leakage.window_overlap for result in results[:3]]
     expected = np.average(shares, weights=counts)

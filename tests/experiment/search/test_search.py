@@ -361,7 +361,11 @@ def test_scaling_is_serial_processor_time_over_wall_time(fields, tmp_path):
     experiment = fields(search=search)
     rows = measure_scaling(experiment, tmp_path, [2], progress=lines.append)
     assert [(row.cells, row.workers) for row in rows] == [
-        ("best", 1), ("best", 2), ("all", 1), ("all", 2)]  # fmt: skip
+        ("best", 1),
+        ("best", 2),
+        ("all", 1),
+        ("all", 2),
+    ]
     table = run_search(experiment, tmp_path / "plain")["tables"][0]
     for row in rows:
         assert (row.C, row.gamma) == (table["best"]["C"], table["best"]["gamma"])

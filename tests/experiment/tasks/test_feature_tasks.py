@@ -55,14 +55,24 @@ def document(folder, **changes):
         np.savez(path, cube=np.nan_to_num(scene.cube.values), labels=scene.labels)
     return {
         "name": "a",
-        "scene": {"path": "cube.npz", "variable": "cube", "label_variable": "labels",
-                  "axes": "band,row,col"},
+        "scene": {
+            "path": "cube.npz",
+            "variable": "cube",
+            "label_variable": "labels",
+            "axes": "band,row,col",
+        },
         "split": {"kind": "random", "train": 0.5},
-        "features": {"few": "pca:3", "spatial": ["kpca:2", {"esdap": {"attributes": "area",
-                     "thresholds": [3, 9]}}], "idle": "mnf:2"},
-        "models": {"raw": {"kind": "svm"}, "svm": {"kind": "svm", "features": "spatial"},
-                   "pca": {"kind": "svm", "features": "few"}},
-    } | changes  # fmt: skip
+        "features": {
+            "few": "pca:3",
+            "spatial": ["kpca:2", {"esdap": {"attributes": "area", "thresholds": [3, 9]}}],
+            "idle": "mnf:2",
+        },
+        "models": {
+            "raw": {"kind": "svm"},
+            "svm": {"kind": "svm", "features": "spatial"},
+            "pca": {"kind": "svm", "features": "few"},
+        },
+    } | changes
 
 
 def experiment(folder, **changes):
@@ -201,16 +211,26 @@ def test_another_chain_is_computed_again_with_what_depends_on_it(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"features": {"few": "pca:3", "spatial": "kpca:two"}},
-         "The features 'spatial' of the experiment: Cannot read kpca:two"),
+        (
+            {"features": {"few": "pca:3", "spatial": "kpca:two"}},
+            "The features 'spatial' of the experiment: Cannot read kpca:two",
+        ),
         ({"features": {"few": "umap:3", "spatial": "pca"}}, "Unknown image feature 'umap'"),
         ({"features": {"few": "pca:7", "spatial": "pca"}}, "7 components from 6 bands"),
-        ({"features": {"few": "kpca:2,mnf:3", "spatial": "pca"}}, "3 components from 2 bands"),
-        ({"models": {"a": {"kind": "svm", "nwfe": 7}}}, "NWFE cannot make 7 features from 6"),
-        ({"models": {"a": {"kind": "svm", "nwfe": 4, "features": "few"}}},
-         "NWFE cannot make 4 features from 3 bands; use at most 3"),
+        (
+            {"features": {"few": "kpca:2,mnf:3", "spatial": "pca"}},
+            "3 components from 2 bands",
+        ),
+        (
+            {"models": {"a": {"kind": "svm", "nwfe": 7}}},
+            "NWFE cannot make 7 features from 6",
+        ),
+        (
+            {"models": {"a": {"kind": "svm", "nwfe": 4, "features": "few"}}},
+            "NWFE cannot make 4 features from 3 bands; use at most 3",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_before_anything_runs(tmp_path, changes, said):
     with pytest.raises(CallError, match=said):
         check_experiment(experiment(tmp_path, **changes))

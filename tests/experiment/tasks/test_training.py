@@ -307,12 +307,16 @@ def test_a_training_killed_on_its_way_goes_on_to_the_same_weights(image, tmp_pat
     [
         ({"batch_size": 1}, 1, "needs at least 2 windows in a batch, got batch_size 1"),
         ({"batch_size": None, "recipe": {"batch_size": 1}}, 1, "2 windows in a batch"),
-        ({"batch_size": 3}, 2, "2 processes share every batch and need 4 windows for it, "
-         "got a batch size of 3; use fewer processes or larger batches."),
+        (
+            {"batch_size": 3},
+            2,
+            "2 processes share every batch and need 4 windows for it, "
+            "got a batch size of 3; use fewer processes or larger batches.",
+        ),
         ({"batch_size": 32}, 40, "need 80 windows for it, got a batch size of 32;"),
         ({"batch_size": 4096}, 900, "got {train} training windows; use fewer processes"),
     ],
-)  # fmt: skip
+)
 def test_batches_that_cannot_be_are_named_before_anything_runs(
     image, tmp_path, cnn, processes, said
 ):

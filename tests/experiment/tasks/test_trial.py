@@ -268,8 +268,11 @@ def test_a_forest_with_few_blocks_keeps_its_own_confidence():
     folds = out_of_fold(forest.fit(spectra, land.labels), land, spectra)
     assert folds.patches < MIN_PATCHES
     shares = forest.predict_proba(spectra)
-    answers = {"labels": forest.predict(spectra), "confidence": shares.max(axis=1),
-               "probabilities": shares.T}  # fmt: skip
+    answers = {
+        "labels": forest.predict(spectra),
+        "confidence": shares.max(axis=1),
+        "probabilities": shares.T,
+    }
     found = calibrate(forest, (land, {}), (land, answers), folds=folds)[1]
     assert (found.temperature, found.by) == (None, "folds")
     assert found.proposed is not None

@@ -162,9 +162,21 @@ def server(cube):
 
 def scene_of(file, **more):
     return KnownScene(
-        key="fields", title="Fields", sensor="", rows=20, cols=30, bands=60, classes=2,
-        files=(file,), citation="", licence="", defects=(), wavelengths="", bad_bands="",
-        **more)  # fmt: skip
+        key="fields",
+        title="Fields",
+        sensor="",
+        rows=20,
+        cols=30,
+        bands=60,
+        classes=2,
+        files=(file,),
+        citation="",
+        licence="",
+        defects=(),
+        wavelengths="",
+        bad_bands="",
+        **more,
+    )
 
 
 def file_of(server, *faults, known=True, **more):
@@ -172,8 +184,16 @@ def file_of(server, *faults, known=True, **more):
     addresses = [server.address(fault) for fault in faults or ["ok"]]
     digest = hashlib.sha256(server.content).hexdigest() if known else None
     return KnownFile(
-        NAME, "image", addresses[0], None, digest, "cube", (20, 30, 60),
-        tuple(addresses[1:]), **more)  # fmt: skip
+        NAME,
+        "image",
+        addresses[0],
+        None,
+        digest,
+        "cube",
+        (20, 30, 60),
+        tuple(addresses[1:]),
+        **more,
+    )
 
 
 def fetch(server, folder, *faults, known=True, **more):

@@ -22,10 +22,15 @@ def cube_of(bands, rows=ROWS, cols=COLS, dtype=np.int16):
 def tif(path, values, side=30.0, crs=32633, nodata=None, driver="GTiff"):
     """Write a GeoTIFF, or a JPEG 2000 without loss."""
     profile = {
-        "driver": "GTiff", "count": len(values), "height": values.shape[1],
-        "width": values.shape[2], "dtype": values.dtype, "nodata": nodata,
-        "crs": CRS.from_epsg(crs), "transform": Affine(side, 0.0, 5e5, 0.0, -side, 5.5e6),
-    }  # fmt: skip
+        "driver": "GTiff",
+        "count": len(values),
+        "height": values.shape[1],
+        "width": values.shape[2],
+        "dtype": values.dtype,
+        "nodata": nodata,
+        "crs": CRS.from_epsg(crs),
+        "transform": Affine(side, 0.0, 5e5, 0.0, -side, 5.5e6),
+    }
     made = path if driver == "GTiff" else path.with_suffix(".tmp.tif")
     with rasterio.open(made, "w", **profile) as file:
         file.write(values)
@@ -63,14 +68,14 @@ def enmap(tmp_path):
         '<?xml version="1.0" encoding="UTF-8"?>\n<!-- comment -->\n<level_X><metadata/>'
         "<base><level>L2A</level><temporalCoverage><startTime>2024-06-01T10:10:10.123456Z"
         "</startTime><stopTime>2024-06-01T10:10:14.6Z</stopTime></temporalCoverage></base>"
-        "<specific><qualityFlag/><vnirBadPixels><bandID number=\"1\"/></vnirBadPixels>"
+        '<specific><qualityFlag/><vnirBadPixels><bandID number="1"/></vnirBadPixels>'
         "<vnirProductQuality><expectedChannelsList>1,2</expectedChannelsList>"
         "</vnirProductQuality><swirProductQuality><expectedChannelsList>3,4,5,6"
         "</expectedChannelsList></swirProductQuality>"
         f"<bandCharacterisation>{bands}</bandCharacterisation>"
         "<backgroundValue>-32768</backgroundValue></specific>"
         f"<product><bandStatistics>{statistics}</bandStatistics></product></level_X>"
-    )  # fmt: skip
+    )
     return path, values
 
 
@@ -91,9 +96,12 @@ def sentinel(tmp_path):
             file = images / f"R{metres}m/T33UUB_20240601T101021_{name}_{metres}m.jp2"
             tif(file, values, metres, driver="JP2OpenJPEG")
             made[name, metres] = values[0]
-        tif(images / f"R{metres}m/T33UUB_20240601T101021_TCI_{metres}m.jp2",
-            np.repeat(values.clip(0, 255).astype(np.uint8), 3, 0), metres,
-            driver="JP2OpenJPEG")  # fmt: skip
+        tif(
+            images / f"R{metres}m/T33UUB_20240601T101021_TCI_{metres}m.jp2",
+            np.repeat(values.clip(0, 255).astype(np.uint8), 3, 0),
+            metres,
+            driver="JP2OpenJPEG",
+        )
     known = {"B1": 442.7, "B2": 492.7, "B3": 559.8, "B4": 664.6, "B8": 832.8, "B12": 2202.4}
     spectral = "".join(
         f'<Spectral_Information bandId="{at}" physicalBand="{name}"><Wavelength>'
@@ -186,9 +194,11 @@ def metadata(groups, form):
         return json.dumps({"LANDSAT_METADATA_FILE": groups}, indent=2)
     if form == "xml":
         inner = "".join(
-            f"<{group}>" + "".join(f"<{k}>{v}</{k}>" for k, v in values.items()) + f"</{group}>"
+            f"<{group}>"
+            + "".join(f"<{k}>{v}</{k}>" for k, v in values.items())
+            + f"</{group}>"
             for group, values in groups.items()
-        )  # fmt: skip
+        )
         return f"<LANDSAT_METADATA_FILE>{inner}</LANDSAT_METADATA_FILE>"
     lines = ["GROUP = LANDSAT_METADATA_FILE"]
     for group, values in groups.items():
@@ -243,8 +253,13 @@ def emit(tmp_path):
     down, across = (rows + cols) // 2 - 3, (rows - cols) // 2 + 5
     inside = (down >= 0) & (down < ROWS) & (across >= 0) & (across < COLS)
     with netCDF4.Dataset(path, "w") as file:
-        sizes = {"downtrack": ROWS, "crosstrack": COLS, "bands": 4,
-                 "ortho_y": ROWS + COLS, "ortho_x": ROWS + COLS}  # fmt: skip
+        sizes = {
+            "downtrack": ROWS,
+            "crosstrack": COLS,
+            "bands": 4,
+            "ortho_y": ROWS + COLS,
+            "ortho_x": ROWS + COLS,
+        }
         for name, size in sizes.items():
             file.createDimension(name, size)
         swath = ("downtrack", "crosstrack")

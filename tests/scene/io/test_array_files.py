@@ -406,9 +406,11 @@ def test_numbers_stored_signed_and_marked_unsigned(tmp_path, kind, dtype):
     cube.attrs["_Unsigned"] = "true"
     encoding = {"cube": {"_FillValue": signed.type(-1)}}
     cube.to_netcdf(
-        tmp_path / "a.nc", format=kind, encoding=encoding,
+        tmp_path / "a.nc",
+        format=kind,
+        encoding=encoding,
         engine="netcdf4" if kind == "NETCDF4" else "scipy",
-    )  # fmt: skip
+    )
     scene = open_scene(tmp_path / "a.nc")
     np.testing.assert_array_equal(scene.cube.values, values)
     np.testing.assert_array_equal(scene.cube[1, 1:3, ::2], values[1, 1:3, ::2])
@@ -427,9 +429,11 @@ def test_bands_that_are_arrays_of_their_own_are_stacked(tmp_path, values, utm, t
     y, x = 4e6 - 10 - 20 * np.arange(13.0), 5e5 + 10 + 20 * np.arange(11.0)
     encoding = {name: {"_FillValue": np.int16(-7)} for name in bands}
     xr.Dataset(bands, {"y": y, "x": x}).to_netcdf(
-        tmp_path / "a.nc", format=kind, encoding=encoding,
+        tmp_path / "a.nc",
+        format=kind,
+        encoding=encoding,
         engine="netcdf4" if kind == "NETCDF4" else "scipy",
-    )  # fmt: skip
+    )
     every = "--variable B1,B2,B3,B4,B5,B6"
     with pytest.raises(SceneError, match=every):
         open_scene(tmp_path / "a.nc")
@@ -449,11 +453,15 @@ def test_bands_that_are_arrays_of_their_own_are_stacked(tmp_path, values, utm, t
 
 
 UTM_33 = {
-    "grid_mapping_name": "transverse_mercator", "longitude_of_central_meridian": 15.0,
-    "latitude_of_projection_origin": 0.0, "scale_factor_at_central_meridian": 0.9996,
-    "false_easting": 500_000.0, "false_northing": 0.0, "semi_major_axis": 6_378_137.0,
+    "grid_mapping_name": "transverse_mercator",
+    "longitude_of_central_meridian": 15.0,
+    "latitude_of_projection_origin": 0.0,
+    "scale_factor_at_central_meridian": 0.9996,
+    "false_easting": 500_000.0,
+    "false_northing": 0.0,
+    "semi_major_axis": 6_378_137.0,
     "inverse_flattening": 298.257223563,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -589,9 +597,11 @@ class TestTablesOfPixels:
     def test_are_laid_out(self, tmp_path, values, version, turned, number):
         table = values.transpose(0, 2, 1).reshape(6, -1)
         arrays = {
-            "Y": table.T if turned else table, "M": np.zeros((4, 3)),
-            "nRow": np.full((1, 1), 13, number), "nCol": np.full((1, 1), 11, number),
-        }  # fmt: skip
+            "Y": table.T if turned else table,
+            "M": np.zeros((4, 3)),
+            "nRow": np.full((1, 1), 13, number),
+            "nCol": np.full((1, 1), 11, number),
+        }
         path = tmp_path / "y.mat"
         if version == "7.3":
             save_v73(path, **arrays)

@@ -129,9 +129,19 @@ def test_a_table_as_spreadsheets_save_it(tmp_path, encoding, delimiter, newline)
 
 @pytest.mark.parametrize(
     "heads",
-    ["Value,Class", "CLASS_ID,Class Name", "id,label", "Klasse,Bezeichnung", "valeur,nom",
-     "Código,Nombre", "codice,nome", "gridcode,LandCover", "Nr.;Name", "class,name"],
-)  # fmt: skip
+    [
+        "Value,Class",
+        "CLASS_ID,Class Name",
+        "id,label",
+        "Klasse,Bezeichnung",
+        "valeur,nom",
+        "Código,Nombre",
+        "codice,nome",
+        "gridcode,LandCover",
+        "Nr.;Name",
+        "class,name",
+    ],
+)
 def test_heads_of_other_programs_and_languages(tmp_path, heads):
     delimiter = ";" if ";" in heads else ","
     (tmp_path / "a.csv").write_text(f"{heads}\n3{delimiter}Wald\n", encoding="utf-8")
@@ -141,10 +151,14 @@ def test_heads_of_other_programs_and_languages(tmp_path, heads):
 
 @pytest.mark.parametrize(
     ("heads", "cells"),
-    [("code,name,color", '1,a,"60, 180, 75"'), ("code,name,color", "1,a,3CB44B"),
-     ("value,class,red,green,blue", "1,a,60,180,75"), ("code,name,R,G,B,A", "1,a,60,180,75,255"),
-     ("code,name,rgb", '1,a,"rgb(60,180,75)"')],
-)  # fmt: skip
+    [
+        ("code,name,color", '1,a,"60, 180, 75"'),
+        ("code,name,color", "1,a,3CB44B"),
+        ("value,class,red,green,blue", "1,a,60,180,75"),
+        ("code,name,R,G,B,A", "1,a,60,180,75,255"),
+        ("code,name,rgb", '1,a,"rgb(60,180,75)"'),
+    ],
+)
 def test_colours_as_people_write_them(tmp_path, heads, cells):
     (tmp_path / "a.csv").write_text(f"{heads}\n{cells}\n")
     assert read_legend(tmp_path / "a.csv")[1].color == "#3cb44b"
@@ -172,8 +186,16 @@ def test_a_name_for_0_counts_where_0_is_a_class(tmp_path, utm):
     import rasterio
 
     values = np.arange(13 * 11, dtype=np.uint8).reshape(13, 11) % 3
-    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=13, width=11, count=1,
-                       dtype="uint8", nodata=255) as file:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        height=13,
+        width=11,
+        count=1,
+        dtype="uint8",
+        nodata=255,
+    ) as file:
         file.write(values, 1)
     (tmp_path / "a.csv").write_text("code,name\n0,Fels\n1,Wald\n2,Moor\n")
     labels, legend = open_labels(tmp_path / "a.tif", utm, legend=tmp_path / "a.csv")
@@ -198,8 +220,18 @@ OLD = """<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 
 
 def raster(path, utm, codes, **options):
-    with rasterio.open(path, "w", driver="GTiff", height=13, width=11, count=1, dtype="uint8",
-                       crs=utm.crs, transform=Affine(*utm.transform), **options) as file:  # fmt: skip
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=13,
+        width=11,
+        count=1,
+        dtype="uint8",
+        crs=utm.crs,
+        transform=Affine(*utm.transform),
+        **options,
+    ) as file:
         file.write(codes, 1)
 
 
@@ -217,9 +249,13 @@ def shapes(path, utm, values, name="kind"):
         shapely.box(c, f + 9 * e, c + 4 * a, f + 5 * e),
     ]
     pyogrio.raw.write(
-        path, shapely.to_wkb(np.array(boxes, object)), [np.asarray(values)], [name],
-        geometry_type="Polygon", crs=utm.crs,
-    )  # fmt: skip
+        path,
+        shapely.to_wkb(np.array(boxes, object)),
+        [np.asarray(values)],
+        [name],
+        geometry_type="Polygon",
+        crs=utm.crs,
+    )
     return path
 
 
@@ -249,13 +285,23 @@ def test_the_style_in_a_geopackage(tmp_path, utm):
     """As QGIS keeps it, beside one of another layer."""
     path = shapes(tmp_path / "a.gpkg", utm, np.array(["Moor", "Heide"], object))
     style = category_style(LEGEND, "kind")
-    columns = {"f_table_name": ["other", "a"], "useAsDefault": [True, True],
-               "styleQML": [style.replace("18,52,86", "1,1,1"), style]}  # fmt: skip
+    columns = {
+        "f_table_name": ["other", "a"],
+        "useAsDefault": [True, True],
+        "styleQML": [style.replace("18,52,86", "1,1,1"), style],
+    }
     pyogrio.raw.write(
-        path, None, [np.array(one, object if isinstance(one[0], str) else None)
-                     for one in columns.values()],
-        list(columns), geometry_type=None, layer="layer_styles", append=True,
-    )  # fmt: skip
+        path,
+        None,
+        [
+            np.array(one, object if isinstance(one[0], str) else None)
+            for one in columns.values()
+        ],
+        list(columns),
+        geometry_type=None,
+        layer="layer_styles",
+        append=True,
+    )
     _, legend = open_labels(path, utm)
     assert {land.name: land.color for land in legend} == {
         "Moor": "#123456",
@@ -272,11 +318,15 @@ def test_a_style_of_another_attribute_is_passed_over(tmp_path, utm):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "no xml", "<qgis>", "<qgis/>", "<qgis><paletteEntry/></qgis>",
+        "",
+        "no xml",
+        "<qgis>",
+        "<qgis/>",
+        "<qgis><paletteEntry/></qgis>",
         '<!DOCTYPE q [<!ENTITY a "b">]><qgis><paletteEntry value="1" color="#112233"/></qgis>',
         '<qgis><paletteEntry value="1" color="red"/></qgis>',
     ],
-)  # fmt: skip
+)
 def test_what_is_no_style_gives_no_colour(text):
     assert parse_qml(text).colors == {}
 

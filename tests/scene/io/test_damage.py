@@ -31,9 +31,15 @@ def cut(path, keep):
 
 def tif(path, values, **options):
     with rasterio.open(
-        path, "w", driver=options.pop("driver", "GTiff"), height=values.shape[1],
-        width=values.shape[2], count=len(values), dtype=values.dtype, **options,
-    ) as file:  # fmt: skip
+        path,
+        "w",
+        driver=options.pop("driver", "GTiff"),
+        height=values.shape[1],
+        width=values.shape[2],
+        count=len(values),
+        dtype=values.dtype,
+        **options,
+    ) as file:
         file.write(values)
     return path
 
@@ -52,9 +58,14 @@ class TestCutShort:
 
     @pytest.mark.parametrize("keep", CUTS)
     @pytest.mark.parametrize(
-        "options", [{}, {"compress": "deflate"}, {"interleave": "pixel"}, {"tiled": True,
-        "blockxsize": 16, "blockysize": 16}],
-    )  # fmt: skip
+        "options",
+        [
+            {},
+            {"compress": "deflate"},
+            {"interleave": "pixel"},
+            {"tiled": True, "blockxsize": 16, "blockysize": 16},
+        ],
+    )
     def test_tif_is_noticed_when_opened(self, tmp_path, keep, options):
         noise = np.random.default_rng(0).integers(0, 9999, (3, 40, 50)).astype("i2")
         path = tif(tmp_path / "a.tif", noise, **options)
@@ -195,8 +206,14 @@ class TestHostile:
             open_labels(packed, utm)
 
     def test_a_raster_is_not_told_to_become_one(self, tmp_path):
-        profile = {"driver": "GTiff", "count": 1, "height": 10**6, "width": 10**6,
-                   "blockxsize": 4096, "blockysize": 4096}  # fmt: skip
+        profile = {
+            "driver": "GTiff",
+            "count": 1,
+            "height": 10**6,
+            "width": 10**6,
+            "blockxsize": 4096,
+            "blockysize": 4096,
+        }
         path = tmp_path / "a.tif"
         with rasterio.open(path, "w", dtype="uint8", tiled=True, SPARSE_OK=True, **profile):
             pass
@@ -226,8 +243,15 @@ class TestHostile:
     def test_a_tif_whose_one_block_would_fill_the_memory(
         self, tmp_path, values, monkeypatch
     ):
-        path = tif(tmp_path / "a.tif", values, tiled=True, blockxsize=16, blockysize=16,
-                   interleave="pixel", compress="deflate")  # fmt: skip
+        path = tif(
+            tmp_path / "a.tif",
+            values,
+            tiled=True,
+            blockxsize=16,
+            blockysize=16,
+            interleave="pixel",
+            compress="deflate",
+        )
         raw = bytearray(path.read_bytes())
         for tag in (322, 323):  # width and length of a tile
             at = raw.index(struct.pack("<HHI", tag, 3, 1)) + 8
@@ -247,9 +271,11 @@ class TestHostile:
         packed = zlib.compress(element)
         path = tmp_path / "a.mat"
         path.write_bytes(
-            b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + struct.pack("<II", 15, len(packed))
+            b"MATLAB 5.0 MAT-file".ljust(124)
+            + b"\0\1IM"
+            + struct.pack("<II", 15, len(packed))
             + packed
-        )  # fmt: skip
+        )
         with pytest.raises(SceneError, match="damaged"):
             open_scene(path)
 

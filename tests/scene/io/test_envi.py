@@ -13,22 +13,44 @@ from hypercover.scene.io.reading import open_labels, open_scene
 NM = [450.5, 550.25, 650.0, 850.0, 1400.0, 2200.0]
 NAMES = ("Grün", "Blau", "Rot", "NIR", "Straße", "µ")
 MAGIC = [
-    b"\xff\xd8\xff\xe0", b"II*\0", b"\x89PNG\r\n\x1a\n", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04",
-    b"SQLite format 3\0", b"<VRTDataset", b'{"a":', b"MATLAB 5.0", b"CDF\x01", b"\x93NUMPY",
-    b"\x1f\x8b", b"EHFA_HEADER_TAG", b"NITF02.10", b"\x0e\x03\x13\x01",
-]  # fmt: skip
+    b"\xff\xd8\xff\xe0",
+    b"II*\0",
+    b"\x89PNG\r\n\x1a\n",
+    b"\x89HDF\r\n\x1a\n",
+    b"PK\x03\x04",
+    b"SQLite format 3\0",
+    b"<VRTDataset",
+    b'{"a":',
+    b"MATLAB 5.0",
+    b"CDF\x01",
+    b"\x93NUMPY",
+    b"\x1f\x8b",
+    b"EHFA_HEADER_TAG",
+    b"NITF02.10",
+    b"\x0e\x03\x13\x01",
+]
 
 
 def text(shape, *, first="ENVI", kind=2, more="", end="\n"):
     """Return a header of a cube (band, row, col) of this type."""
     bands, rows, cols = shape
-    lines = [first, "description = {Größe}", f"samples = {cols}", f"lines = {rows}",
-             f"bands = {bands}", "header offset = 0", "file type = ENVI Standard",
-             f"data type = {kind}", "interleave = bsq", "byte order = 0",
-             "map info = {UTM, 1, 1, 500000, 4000000, 10, 10, 33, North, WGS-84}",
-             "wavelength units = Nanometers",
-             f"wavelength = {{{', '.join(map(str, NM))}}}",
-             f"band names = {{{', '.join(NAMES)}}}", more]  # fmt: skip
+    lines = [
+        first,
+        "description = {Größe}",
+        f"samples = {cols}",
+        f"lines = {rows}",
+        f"bands = {bands}",
+        "header offset = 0",
+        "file type = ENVI Standard",
+        f"data type = {kind}",
+        "interleave = bsq",
+        "byte order = 0",
+        "map info = {UTM, 1, 1, 500000, 4000000, 10, 10, 33, North, WGS-84}",
+        "wavelength units = Nanometers",
+        f"wavelength = {{{', '.join(map(str, NM))}}}",
+        f"band names = {{{', '.join(NAMES)}}}",
+        more,
+    ]
     return end.join(lines) + end
 
 

@@ -21,18 +21,35 @@ def image(tmp_path, values, utm):
     """A GeoTIFF of six bands."""
     path = tmp_path / "image.tif"
     with rasterio.open(
-        path, "w", driver="GTiff", height=13, width=11, count=6, dtype="int16", crs=utm.crs,
+        path,
+        "w",
+        driver="GTiff",
+        height=13,
+        width=11,
+        count=6,
+        dtype="int16",
+        crs=utm.crs,
         transform=Affine(*utm.transform),
-    ) as file:  # fmt: skip
+    ) as file:
         file.write(values)
     return path
 
 
 @pytest.mark.parametrize(
     "name",
-    ["image.tif.aux.xml", "image.aux.xml", "image.tif.ovr", "image.ovr", "image.tif.msk",
-     "image.qml", "image.prj", "image.tfw", "image.clr", "IMAGE.TFW"],
-)  # fmt: skip
+    [
+        "image.tif.aux.xml",
+        "image.aux.xml",
+        "image.tif.ovr",
+        "image.ovr",
+        "image.tif.msk",
+        "image.qml",
+        "image.prj",
+        "image.tfw",
+        "image.clr",
+        "IMAGE.TFW",
+    ],
+)
 def test_a_file_beside_the_image_names_it(image, name):
     shutil.copy(image, image.with_name(name))
     with pytest.raises(SceneError, match=r"nothing else; give image\.tif\.$"):
@@ -105,10 +122,14 @@ def test_a_missing_part_of_a_shapefile_is_named(image, part):
 
     path = image.with_name("fields.shp")
     pyogrio.raw.write(
-        path, shapely.to_wkb(np.array([shapely.box(500_020, 4_479_900, 500_100, 4_479_980)])),
-        [np.array([3])], ["code"], geometry_type="Polygon", crs="EPSG:32616",
+        path,
+        shapely.to_wkb(np.array([shapely.box(500_020, 4_479_900, 500_100, 4_479_980)])),
+        [np.array([3])],
+        ["code"],
+        geometry_type="Polygon",
+        crs="EPSG:32616",
         driver="ESRI Shapefile",
-    )  # fmt: skip
+    )
     assert open_scene(image, path).labels.any()
     path.with_suffix(part).unlink()
     with pytest.raises(LabelError, match=rf"lacks fields\{part} "):
@@ -123,9 +144,16 @@ def test_ground_control_points_are_named_with_the_remedy(tmp_path, values, image
         GroundControlPoint(r, c, 500_000 + 20 * c, 4_480_000 - 20 * r) for r, c in corners
     ]
     with rasterio.open(
-        path, "w", driver="GTiff", height=13, width=11, count=6, dtype="int16",
-        crs="EPSG:32616", gcps=points,
-    ) as file:  # fmt: skip
+        path,
+        "w",
+        driver="GTiff",
+        height=13,
+        width=11,
+        count=6,
+        dtype="int16",
+        crs="EPSG:32616",
+        gcps=points,
+    ) as file:
         file.write(values)
     note = open_scene(path).notes[-1]
     assert "4 ground control points" in note
@@ -141,9 +169,14 @@ def test_bands_of_a_vrt_may_differ_in_type(tmp_path, monkeypatch, image, values)
     for kind in kinds:
         dtype = {"Float32": "float32", "Byte": "uint8", "Int16": "int16"}[kind]
         with rasterio.open(
-            tmp_path / f"{kind}.tif", "w", driver="GTiff", height=13, width=11, count=1,
+            tmp_path / f"{kind}.tif",
+            "w",
+            driver="GTiff",
+            height=13,
+            width=11,
+            count=1,
             dtype=dtype,
-        ) as file:  # fmt: skip
+        ) as file:
             file.write((values[:1] % 200).astype(dtype))
     bands = "".join(
         f'<VRTRasterBand dataType="{kind}" band="{at}"><SimpleSource><SourceFilename '

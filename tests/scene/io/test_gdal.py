@@ -27,9 +27,14 @@ def halves(tmp_path):
     values = np.arange(32, dtype=np.float32).reshape(4, 8)
     for name, left in (("west", 0), ("east", 4)):
         profile = {
-            "driver": "GTiff", "width": 4, "height": 4, "count": 1, "dtype": "float32",
-            "crs": "EPSG:32616", "transform": Affine(20, 0, 20 * left, 0, -20, 80),
-        }  # fmt: skip
+            "driver": "GTiff",
+            "width": 4,
+            "height": 4,
+            "count": 1,
+            "dtype": "float32",
+            "crs": "EPSG:32616",
+            "transform": Affine(20, 0, 20 * left, 0, -20, 80),
+        }
         with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
             file.write(values[:, left : left + 4], 1)
     parts = "".join(SOURCE.format(f"{n}.tif", x) for n, x in (("west", 0), ("east", 4)))
@@ -70,9 +75,13 @@ def test_a_declaration_and_comments_may_come_first(halves, allowed, before):
 
 @pytest.mark.parametrize(
     ("name", "before"),
-    [("both.xml", ""), ("both.vrt", "<!DOCTYPE a>"), ("both.vrt", "<a>"),
-     ("both.vrt", "<?xml-stylesheet href='a'?>")],
-)  # fmt: skip
+    [
+        ("both.xml", ""),
+        ("both.vrt", "<!DOCTYPE a>"),
+        ("both.vrt", "<a>"),
+        ("both.vrt", "<?xml-stylesheet href='a'?>"),
+    ],
+)
 def test_where_a_vrt_is_allowed_another_xml_is_not_told_to_be(
     halves, allowed, name, before
 ):
@@ -113,13 +122,18 @@ def test_an_allowed_vrt_joins_images_of_this_machine_alone(halves, allowed, name
     ("changes", "said"),
     [
         (("<VRTDataset", '<VRTDataset subClass="VRTProcessedDataset"'), "run code"),
-        (("</VRTRasterBand>", "<PixelFunctionCode>x</PixelFunctionCode></VRTRasterBand>"),
-         "run code"),
+        (
+            (
+                "</VRTRasterBand>",
+                "<PixelFunctionCode>x</PixelFunctionCode></VRTRasterBand>",
+            ),
+            "run code",
+        ),
         (("<VRTDataset", "<VRTDataset><!DOCTYPE a>"), "document type"),
         (("</VRTDataset>", ""), "not XML"),
         (("SourceFilename", "Nothing"), "names no image"),
     ],
-)  # fmt: skip
+)
 def test_an_allowed_vrt_computes_nothing(halves, allowed, changes, said):
     folder, _ = halves
     text = (folder / "both.vrt").read_text().replace(*changes)
@@ -139,10 +153,12 @@ def test_an_image_of_a_vrt_that_was_cut_short_is_told_at_once(halves, allowed):
     ("text", "said"),
     [
         ("junk " + MOSAIC.format(SOURCE.format("west.tif", 0)), "XML or VRT file itself"),
-        ('{"type": "FeatureCollection", "stac_version": "1.0.0", "features": []}',
-         "cannot be read as an image"),
+        (
+            '{"type": "FeatureCollection", "stac_version": "1.0.0", "features": []}',
+            "cannot be read as an image",
+        ),
     ],
-)  # fmt: skip
+)
 def test_no_source_is_opened_in_a_format_that_points_elsewhere(halves, allowed, text, said):
     """By whichever door: as an image, or as labels."""
     folder, _ = halves

@@ -59,8 +59,14 @@ def test_what_is_packed_well_is_not_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "_HARMLESS", 2**10)
     labels = np.zeros((1, 1024, 1024), np.uint8)
     labels[0, 300:320, 500:530] = 1
-    path = tif(tmp_path / "a.tif", labels, compress="deflate", tiled=True,
-               blockxsize=256, blockysize=256)  # fmt: skip
+    path = tif(
+        tmp_path / "a.tif",
+        labels,
+        compress="deflate",
+        tiled=True,
+        blockxsize=256,
+        blockysize=256,
+    )
     assert open_labels(path, Grid(1024, 1024))[0].sum() == 600
 
 

@@ -93,8 +93,9 @@ def test_enmap_says_when_and_by_what_scale(enmap):
         "data gain values": format_list([0.0001] * 5),
         "data offset values": format_list([0] * 5),
     }
-    path.write_text(path.read_text().replace("<OffsetOfBand>0</OffsetOfBand>",
-                                             "<OffsetOfBand/>"))  # fmt: skip
+    path.write_text(
+        path.read_text().replace("<OffsetOfBand>0</OffsetOfBand>", "<OffsetOfBand/>")
+    )
     scene = open_scene(path)
     assert "data offset values" not in scene.header
     assert "Physical value of band 1: 0.0001 × number + 0." in scene.notes
@@ -187,15 +188,21 @@ def test_landsat_in_each_form_of_its_metadata(landsat):
 def test_landsat_before_the_collections(landsat_text, name, keys, satellite, scaled):
     path, values = landsat_text
     held = [1, 2, 3, 4, 5, 7] if satellite.endswith("5") else list(range(1, 8))
-    lines = ["GROUP = L1_METADATA_FILE", "  GROUP = PRODUCT_METADATA",
-             '    DATA_TYPE = "L1T"', f'    SPACECRAFT_ID = "{satellite}"']  # fmt: skip
+    lines = [
+        "GROUP = L1_METADATA_FILE",
+        "  GROUP = PRODUCT_METADATA",
+        '    DATA_TYPE = "L1T"',
+        f'    SPACECRAFT_ID = "{satellite}"',
+    ]
     for number in held:
         file = next(path.parent.glob(f"*_SR_B{number}.TIF"))
         file = file.rename(file.with_name(f"{name[:-8]}_B{number}.TIF"))
         lines.append(f'    {keys.format(number)} = "{file.name}"')
         if scaled:
-            lines += [f"    REFLECTANCE_MULT_BAND_{number} = 2.0000E-05",
-                      f"    REFLECTANCE_ADD_BAND_{number} = -0.100000"]  # fmt: skip
+            lines += [
+                f"    REFLECTANCE_MULT_BAND_{number} = 2.0000E-05",
+                f"    REFLECTANCE_ADD_BAND_{number} = -0.100000",
+            ]
     old = path.with_name(name)
     old.write_text("\n".join([*lines, "END"]))
     scene = open_scene(old)
@@ -289,8 +296,9 @@ def test_emit_is_laid_on_its_grid(emit, monkeypatch):
     assert scene.grid.transform == pytest.approx((0.00054, 0, 11.5, 0, -0.00054, 48.2))
     assert (scene.valid == (laid[0] > 0)).all()
     assert scene.header == {
-        "sensor type": "EMIT", "acquisition time": "2024-06-01T10:10:10+0000"
-    }  # fmt: skip
+        "sensor type": "EMIT",
+        "acquisition time": "2024-06-01T10:10:10+0000",
+    }
     raw = open_scene(path, variable="reflectance", axes="row,col,band")
     assert (raw.cube.values == values.transpose(2, 0, 1)).all()
 
@@ -390,8 +398,11 @@ def test_bands_on_two_grids_are_refused(landsat):
 
 def test_metadata_of_other_bands_are_refused(enmap):
     path, _ = enmap
-    path.write_text(path.read_text().replace('<bandID number="6"><wave', "<other><wave").replace(
-        "</bandID></bandCharacterisation>", "</other></bandCharacterisation>"))  # fmt: skip
+    path.write_text(
+        path.read_text()
+        .replace('<bandID number="6"><wave', "<other><wave")
+        .replace("</bandID></bandCharacterisation>", "</other></bandCharacterisation>")
+    )
     with pytest.raises(
         SceneError, match="describes 5 bands, but the image next to it has 6"
     ):

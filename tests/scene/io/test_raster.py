@@ -24,9 +24,14 @@ def write(path, values, **options):
     band_tags = options.pop("bands", [])
     options.setdefault("driver", "GTiff")
     with rasterio.open(
-        path, "w", height=cube.shape[1], width=cube.shape[2], count=len(cube),
-        dtype=cube.dtype, **options,
-    ) as file:  # fmt: skip
+        path,
+        "w",
+        height=cube.shape[1],
+        width=cube.shape[2],
+        count=len(cube),
+        dtype=cube.dtype,
+        **options,
+    ) as file:
         file.write(cube)
         file.update_tags(ns="ENVI", **tags)
         for number, one in enumerate(band_tags, 1):
@@ -45,9 +50,13 @@ class TestEnvi:
             "bbl": [1, 0, 1, 1, 1, 0],
         }
         envi.save_image(
-            str(tmp_path / "cube.hdr"), values.transpose(1, 2, 0), metadata=header,
-            interleave=interleave, ext="img", dtype=values.dtype,
-        )  # fmt: skip
+            str(tmp_path / "cube.hdr"),
+            values.transpose(1, 2, 0),
+            metadata=header,
+            interleave=interleave,
+            ext="img",
+            dtype=values.dtype,
+        )
         scene = open_scene(tmp_path / opened)
         theirs = envi.open(str(tmp_path / "cube.hdr")).load(dtype=values.dtype, scale=False)
         np.testing.assert_array_equal(
@@ -73,10 +82,19 @@ class TestEnvi:
 
     def test_class_names_and_colours(self, tmp_path, codes, utm):
         envi.save_classification(
-            str(tmp_path / "gt.hdr"), codes, ext="img",
+            str(tmp_path / "gt.hdr"),
+            codes,
+            ext="img",
             class_names=["Unlabelled", "Wheat", "Woods", "c", "d", "Water"],
-            class_colors=[[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 1, 2], [3, 4, 5], [0, 0, 255]],
-        )  # fmt: skip
+            class_colors=[
+                [0, 0, 0],
+                [255, 0, 0],
+                [0, 255, 0],
+                [0, 1, 2],
+                [3, 4, 5],
+                [0, 0, 255],
+            ],
+        )
         labels, legend = open_labels(tmp_path / "gt.hdr", utm)
         np.testing.assert_array_equal(labels, codes)
         assert legend.names == ("Wheat", "Woods", "Water")

@@ -28,11 +28,15 @@ def legends(draw):
     """Legends of printable names and of colours that differ and are not all grey."""
     codes = draw(st.lists(st.integers(1, 300), min_size=1, max_size=5, unique=True))
     names = draw(st.lists(PRINTED.filter(bool), min_size=len(codes), max_size=len(codes)))
-    tints = draw(st.lists(st.integers(0, 0xFFFF), min_size=len(codes), max_size=len(codes),
-                          unique=True))  # fmt: skip
+    tints = draw(
+        st.lists(
+            st.integers(0, 0xFFFF), min_size=len(codes), max_size=len(codes), unique=True
+        )
+    )
     colors = [f"#{tint % 256:02x}{255 - tint % 256:02x}{tint // 256:02x}" for tint in tints]
-    return Legend.of(dict(zip(codes, names, strict=True)),
-                     dict(zip(codes, colors, strict=True)))  # fmt: skip
+    return Legend.of(
+        dict(zip(codes, names, strict=True)), dict(zip(codes, colors, strict=True))
+    )
 
 
 def scene_of(legend, grid):
@@ -99,8 +103,13 @@ def lists(values):
 def test_bands_come_back(
     centres, widths, bad, numbers, names, nodata, way, values, utm, tmp_path
 ):
-    along = {"wavelength": centres, "fwhm": widths if centres else None, "bad": bad,
-             "band": numbers, "band_name": names}  # fmt: skip
+    along = {
+        "wavelength": centres,
+        "fwhm": widths if centres else None,
+        "bad": bad,
+        "band": numbers,
+        "band_name": names,
+    }
     known = {
         name: ("band", np.array(one)) for name, one in along.items() if one is not None
     }

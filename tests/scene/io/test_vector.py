@@ -34,9 +34,13 @@ def save(path, geometries, crs=UTM, **columns):
     names, values = list(columns), [np.asarray(column) for column in columns.values()]
     kinds = {one.geom_type if one is not None else "Polygon" for one in geometries}
     pyogrio.raw.write(
-        path, shapely.to_wkb(np.array(geometries, object)), values, names,
-        geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown", crs=crs,
-    )  # fmt: skip
+        path,
+        shapely.to_wkb(np.array(geometries, object)),
+        values,
+        names,
+        geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown",
+        crs=crs,
+    )
     return path
 
 
@@ -122,10 +126,17 @@ def test_names_are_numbered_by_the_alphabet(tmp_path, utm, shapes, expected):
 
 
 def test_another_system_is_reprojected(tmp_path, utm, shapes, expected):
-    path = save(tmp_path / "a.gpkg", [
-        shapely.geometry.shape(transform_geom(UTM, "EPSG:3857", shapely.geometry.mapping(one)))
-        for one in shapes
-    ], "EPSG:3857", code=[3, 7, 3])  # fmt: skip
+    path = save(
+        tmp_path / "a.gpkg",
+        [
+            shapely.geometry.shape(
+                transform_geom(UTM, "EPSG:3857", shapely.geometry.mapping(one))
+            )
+            for one in shapes
+        ],
+        "EPSG:3857",
+        code=[3, 7, 3],
+    )
     np.testing.assert_array_equal(open_labels(path, utm)[0], expected)
 
 
@@ -183,9 +194,16 @@ def test_pixels_of_two_classes_stay_unlabelled_and_are_counted(tmp_path, utm, va
     assert (labels[:2, :4] == 1).all()
     assert np.count_nonzero(labels) == 16 + 16 - 8
     with rasterio.open(
-        tmp_path / "a.tif", "w", driver="GTiff", height=13, width=11, count=6, dtype="int16",
-        crs=utm.crs, transform=Affine(*utm.transform),
-    ) as file:  # fmt: skip
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        height=13,
+        width=11,
+        count=6,
+        dtype="int16",
+        crs=utm.crs,
+        transform=Affine(*utm.transform),
+    ) as file:
         file.write(values)
     notes = open_scene(tmp_path / "a.tif", path).notes
     assert any("4 pixels lie in shapes of more than one class" in note for note in notes)
@@ -339,9 +357,15 @@ def test_of_two_layers_with_shapes_none_is_chosen_in_silence(tmp_path, utm, shap
     )
     assert open_labels(path, utm)[0].any()
     pyogrio.raw.write(
-        path, shapely.to_wkb(shapes[:1]), [np.array([9])], ["code"],
-        geometry_type="Polygon", crs=UTM, layer="later", append=True,
-    )  # fmt: skip
+        path,
+        shapely.to_wkb(shapes[:1]),
+        [np.array([9])],
+        ["code"],
+        geometry_type="Polygon",
+        crs=UTM,
+        layer="later",
+        append=True,
+    )
     with pytest.raises(
         LabelError, match=r"2 layers with shapes.*--label-layer.*: a, later"
     ):
@@ -376,15 +400,26 @@ def changed(path, *statements):
     ("statements", "said"),
     [
         ((VIEW.format("more"), *REGISTERED), "more of .* is a view"),
-        (("ALTER TABLE fields RENAME TO f", VIEW.format("fields")), "fields of .* is a view"),
-        (("ALTER TABLE gpkg_contents RENAME TO c",
-          f"CREATE VIEW gpkg_contents AS {ENDLESS} c.* FROM c, r"), "gpkg_contents of .* is a view"),
+        (
+            ("ALTER TABLE fields RENAME TO f", VIEW.format("fields")),
+            "fields of .* is a view",
+        ),
+        (
+            (
+                "ALTER TABLE gpkg_contents RENAME TO c",
+                f"CREATE VIEW gpkg_contents AS {ENDLESS} c.* FROM c, r",
+            ),
+            "gpkg_contents of .* is a view",
+        ),
         ((VIEW.format("layer_styles"),), "layer_styles of .* is a view"),
         (("CREATE VIRTUAL TABLE more USING fts4(class)", *REGISTERED), "virtual table"),
-        (("ALTER TABLE fields ADD big TEXT AS (hex(zeroblob(400000000)))",), "generated columns"),
+        (
+            ("ALTER TABLE fields ADD big TEXT AS (hex(zeroblob(400000000)))",),
+            "generated columns",
+        ),
         (("DROP TABLE gpkg_contents",), "not a GeoPackage"),
     ],
-)  # fmt: skip
+)
 def test_a_layer_that_is_computed_is_refused_before_it_runs(
     tmp_path, utm, shapes, statements, said
 ):
@@ -448,8 +483,10 @@ def test_names_beside_numbers_take_codes_that_no_number_has(tmp_path, utm, shape
     path = save(tmp_path / "a.gpkg", shapes, kind=text("Wheat", "1", "7"))
     labels, legend = open_labels(path, utm)
     assert dict(zip(legend.codes, legend.names, strict=True)) == {
-        1: "Class 1", 7: "Class 7", 8: "Wheat",
-    }  # fmt: skip
+        1: "Class 1",
+        7: "Class 7",
+        8: "Wheat",
+    }
     assert labels[2, 2] == 8
 
 
@@ -468,8 +505,11 @@ class TestLosses:
         a, _, c, _, e, f = utm.transform
         tiny = shapely.box(c + 5.1 * a, f + 5.4 * e, c + 5.4 * a, f + 5.1 * e)
         far = shapely.affinity.translate(shapes[0], 1e5, 0)
-        path = save(tmp_path / "a.gpkg", [*shapes, tiny, far, far, shapes[2]],
-                    kind=text("a", "b", "a", "speck", "away", "a", "a"))  # fmt: skip
+        path = save(
+            tmp_path / "a.gpkg",
+            [*shapes, tiny, far, far, shapes[2]],
+            kind=text("a", "b", "a", "speck", "away", "a", "a"),
+        )
         assert read_vector_labels(path, utm).losses == (
             "2 shapes of 7 outside the image: 1 of a, 1 of away.",
             "1 shape of 7 without the centre of a pixel in it: 1 of speck.",
@@ -508,9 +548,14 @@ def test_text_of_a_shapefile_in_its_encoding(tmp_path, utm, shapes, encoding, st
         pytest.skip("nothing tells it from Windows-1252")
     names = np.array(["Gewässer", "Straße", "Gewässer"], object)
     pyogrio.raw.write(
-        tmp_path / "a.shp", shapely.to_wkb(np.array(shapes, object)), [names], ["kind"],
-        geometry_type="Polygon", crs=UTM, encoding=encoding,
-    )  # fmt: skip
+        tmp_path / "a.shp",
+        shapely.to_wkb(np.array(shapes, object)),
+        [names],
+        ["kind"],
+        geometry_type="Polygon",
+        crs=UTM,
+        encoding=encoding,
+    )
     if not stated:
         (tmp_path / "a.cpg").unlink()
     assert open_labels(tmp_path / "a.shp", utm)[1].names == ("Gewässer", "Straße")
@@ -519,9 +564,14 @@ def test_text_of_a_shapefile_in_its_encoding(tmp_path, utm, shapes, encoding, st
 def test_a_shapefile_that_states_a_wrong_encoding_is_still_read(tmp_path, utm, shapes):
     names = np.array(["Gewässer", "Straße", "Gewässer"], object)
     pyogrio.raw.write(
-        tmp_path / "a.shp", shapely.to_wkb(np.array(shapes, object)), [names], ["kind"],
-        geometry_type="Polygon", crs=UTM, encoding="cp1252",
-    )  # fmt: skip
+        tmp_path / "a.shp",
+        shapely.to_wkb(np.array(shapes, object)),
+        [names],
+        ["kind"],
+        geometry_type="Polygon",
+        crs=UTM,
+        encoding="cp1252",
+    )
     (tmp_path / "a.cpg").write_text("UTF-8")
     found = open_labels(tmp_path / "a.shp", utm)[1].names
     assert len(found) == 2

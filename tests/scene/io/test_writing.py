@@ -252,8 +252,11 @@ class TestNothingHalfWritten:
         )
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / name)],
-            capture_output=True, text=True, check=True, timeout=300,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        )
         assert f"Cannot write {tmp_path / name}" in done.stdout
         assert not list(tmp_path.iterdir())
         assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000

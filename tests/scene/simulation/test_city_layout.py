@@ -36,8 +36,10 @@ def test_the_same_seed_gives_the_same_pixels_however_they_are_cut():
     pair, again = (quickbird_pair(192, 160, 7) for _ in range(2))
     for name in ("pan", "bands"):
         whole = getattr(pair, name).cube.values
-        rows = [getattr(again, name).cube[:, row : row + 5].values
-                for row in range(0, whole.shape[1], 5)]  # fmt: skip
+        rows = [
+            getattr(again, name).cube[:, row : row + 5].values
+            for row in range(0, whole.shape[1], 5)
+        ]
         assert (np.concatenate(rows, axis=1) == whole).all()
     other = quickbird_pair(192, 160, 8)
     assert (other.pan.cube.values != pair.pan.cube.values).any()

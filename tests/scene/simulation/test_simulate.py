@@ -179,9 +179,13 @@ def test_radiance_is_of_the_size_that_aviris_measures(scene: Scene) -> None:
 def test_progress_ends_at_the_last_row(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     simulate(
-        tmp_path / "s.tif", rows=130, cols=32, bands=3, classes=2,
+        tmp_path / "s.tif",
+        rows=130,
+        cols=32,
+        bands=3,
+        classes=2,
         progress=lambda done, total: seen.append((done, total)),
-    )  # fmt: skip
+    )
     assert seen == sorted(seen)
     assert seen[-1] == (130, 130)
     assert len(seen) >= 3
@@ -264,6 +268,9 @@ def test_a_flight_line_is_written_in_less_than_a_gibibyte(tmp_path: Path) -> Non
     )
     ran = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "line.tif")],
-        capture_output=True, text=True, check=True, env=dict(os.environ),
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ),
+    )
     assert 2**26 < int(ran.stdout.split()[-1]) < 2**30

@@ -90,10 +90,14 @@ def peak_memory(
     """
     without_memory = copy.deepcopy(
         network,
-        {id(part): nn.Parameter(part.detach().to("meta"), requires_grad=part.requires_grad)
-         for part in network.parameters()}
+        {
+            id(part): nn.Parameter(
+                part.detach().to("meta"), requires_grad=part.requires_grad
+            )
+            for part in network.parameters()
+        }
         | {id(part): part.detach().to("meta") for part in network.buffers()},
-    )  # fmt: skip
+    )
     with torch.inference_mode(), _MemoryTracker() as tracker:
         forward(without_memory, torch.empty(shape, device="meta"))
     peak: int = tracker.peak

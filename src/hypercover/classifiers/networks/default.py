@@ -35,9 +35,17 @@ class DefaultNetwork(Network):
     scaling = "cleared"
     components = 40
     recipe = Recipe(
-        "adamw", 3e-3, "one-cycle", "cross-entropy", batch_size=64, passes=None,
-        pace=60, weight_decay=0.05, label_smoothing=0.1, symmetries=True,
-    )  # fmt: skip
+        "adamw",
+        3e-3,
+        "one-cycle",
+        "cross-entropy",
+        batch_size=64,
+        passes=None,
+        pace=60,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        symmetries=True,
+    )
 
     def __init__(self, bands: int, classes: int, window: int) -> None:
         super().__init__(bands, classes, window)

@@ -218,9 +218,14 @@ class SSRN(Network):
     minimum_batch = 2
     spatially_valid = False
     recipe = Recipe(
-        "adamw", 3e-4, "constant", "cross-entropy", batch_size=16, passes=200,
+        "adamw",
+        3e-4,
+        "constant",
+        "cross-entropy",
+        batch_size=16,
+        passes=200,
         weight_decay=0.01,
-    )  # fmt: skip
+    )
 
     def __init__(self, bands: int, classes: int, window: int) -> None:
         super().__init__(bands, classes, window)
@@ -339,9 +344,16 @@ class AttentionNetwork(Network):
     scaling = "cleared"
     components = 40
     recipe = Recipe(
-        "adamw", 2e-3, "one-cycle", "cross-entropy", batch_size=64, passes=100,
-        weight_decay=0.05, label_smoothing=0.1, symmetries=True,
-    )  # fmt: skip
+        "adamw",
+        2e-3,
+        "one-cycle",
+        "cross-entropy",
+        batch_size=64,
+        passes=100,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        symmetries=True,
+    )
 
     def __init__(self, bands: int, classes: int, window: int) -> None:
         super().__init__(bands, classes, window)

@@ -88,9 +88,13 @@ def _partner(row: Singles, gradient: Floats, falls: Singles, least: float) -> in
 
 @_inlined
 def _update_gradient(
-    rising: Singles, falling: Singles, step: float, gradient: Floats, no_rise: Singles,
+    rising: Singles,
+    falling: Singles,
+    step: float,
+    gradient: Floats,
+    no_rise: Singles,
     no_fall: Singles,
-) -> tuple[float, int, float]:  # fmt: skip
+) -> tuple[float, int, float]:
     """Update the gradient after a step and find its extremes.
 
     Returns the smallest gradient of a weight that can increase, its index, and the
@@ -118,9 +122,14 @@ def _update_gradient(
 
 @_inlined
 def _update_bounds(
-    k: int, beta: Floats, lower: Floats, upper: Floats, no_rise: Singles, no_fall: Singles,
+    k: int,
+    beta: Floats,
+    lower: Floats,
+    upper: Floats,
+    no_rise: Singles,
+    no_fall: Singles,
     falls: Singles,
-) -> None:  # fmt: skip
+) -> None:
     """Update whether a weight can increase and decrease."""
     no_rise[k] = _ZERO if beta[k] < upper[k] else _FAR
     no_fall[k] = _ZERO if beta[k] > lower[k] else _FAR
@@ -129,9 +138,14 @@ def _update_bounds(
 
 @_compiled
 def _smo(
-    kernel: Singles, gradient: Floats, beta: Floats, lower: Floats, upper: Floats,
-    tolerance: float, max_steps: int,
-) -> tuple[int, float, float]:  # fmt: skip
+    kernel: Singles,
+    gradient: Floats,
+    beta: Floats,
+    lower: Floats,
+    upper: Floats,
+    tolerance: float,
+    max_steps: int,
+) -> tuple[int, float, float]:
     """Take up to ``max_steps`` steps; return their number and the extremes of the gradient."""
     n = gradient.shape[0]
     no_rise = np.empty(n, np.float32)
@@ -340,9 +354,13 @@ def _add_row(row: Singles, change: float, gradient: Floats) -> None:
 
 @_compiled
 def minimise(
-    kernel: Singles, gradient: Floats, beta: Floats, lower: Floats, upper: Floats,
+    kernel: Singles,
+    gradient: Floats,
+    beta: Floats,
+    lower: Floats,
+    upper: Floats,
     tolerance: float,
-) -> tuple[int, float, float]:  # fmt: skip
+) -> tuple[int, float, float]:
     """Solve the problem in place, from initial weights that sum to zero.
 
     Parameters
@@ -402,9 +420,14 @@ def _extremes(
 
 @_compiled
 def _active(
-    train_mask: Mask, gradient: Floats, beta: Floats, lower: Floats, upper: Floats,
-    threshold: float, margin: float,
-) -> Ints:  # fmt: skip
+    train_mask: Mask,
+    gradient: Floats,
+    beta: Floats,
+    lower: Floats,
+    upper: Floats,
+    threshold: float,
+    margin: float,
+) -> Ints:
     """Return the samples that are free or (nearly) violate the threshold."""
     active = np.empty(gradient.shape[0], np.int64)
     count = 0
@@ -463,9 +486,16 @@ def _threshold(
 
 @_compiled
 def solve(
-    kernel: Singles, train_mask: Mask, gradient: Floats, beta: Floats, lower: Floats,
-    upper: Floats, threshold_guess: float, margin: float, tolerance: float,
-) -> tuple[float, int]:  # fmt: skip
+    kernel: Singles,
+    train_mask: Mask,
+    gradient: Floats,
+    beta: Floats,
+    lower: Floats,
+    upper: Floats,
+    threshold_guess: float,
+    margin: float,
+    tolerance: float,
+) -> tuple[float, int]:
     """Solve the problem of the training samples, in place.
 
     Parameters
@@ -563,9 +593,13 @@ def _any_bounded(beta: Floats, lower: Floats, upper: Floats) -> bool:
 
 @_compiled
 def _shrink_weights(
-    share: float, signs: Floats, gradient: Floats, beta: Floats, lower: Floats,
+    share: float,
+    signs: Floats,
+    gradient: Floats,
+    beta: Floats,
+    lower: Floats,
     upper: Floats,
-) -> None:  # fmt: skip
+) -> None:
     """Scale all weights down, so that they are within their bounds."""
     for k in range(beta.shape[0]):
         beta[k] = min(max(share * beta[k], lower[k]), upper[k])
@@ -584,9 +618,17 @@ def _set_bounds(
 
 @_compiled
 def solve_folds(
-    kernel: Singles, train_masks: Mask, signs: Floats, C: float, previous_C: float,
-    factors: Floats, gradients: Floats, betas: Floats, thresholds: Floats, tolerance: float,
-) -> tuple[int, int]:  # fmt: skip
+    kernel: Singles,
+    train_masks: Mask,
+    signs: Floats,
+    C: float,
+    previous_C: float,
+    factors: Floats,
+    gradients: Floats,
+    betas: Floats,
+    thresholds: Floats,
+    tolerance: float,
+) -> tuple[int, int]:
     """Solve the problem for all samples, then for the training samples of each fold, in place.
 
     Row 0 of every array belongs to all samples, row f + 1 to fold f.  On entry the
@@ -628,9 +670,16 @@ def solve_folds(
                 threshold_guess = thresholds[0]
         margin = _INFINITY if previous_C == 0.0 and row == 0 else _MARGIN
         threshold, steps = solve(
-            kernel, train_masks[row], gradient, beta, lower, upper,
-            threshold_guess, margin, tolerance,
-        )  # fmt: skip
+            kernel,
+            train_masks[row],
+            gradient,
+            beta,
+            lower,
+            upper,
+            threshold_guess,
+            margin,
+            tolerance,
+        )
         thresholds[row] = threshold
         total_steps += abs(steps)
         failures += steps < 0

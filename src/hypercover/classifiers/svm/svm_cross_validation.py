@@ -95,9 +95,17 @@ def solve_pair(
     for position, value in enumerate(C):
         began = thread_time()
         steps[position], failed = solve_folds(
-            kernel, train_masks, signs, float(value), previous_C,
-            factors, gradients, betas, thresholds, tolerance,
-        )  # fmt: skip
+            kernel,
+            train_masks,
+            signs,
+            float(value),
+            previous_C,
+            factors,
+            gradients,
+            betas,
+            thresholds,
+            tolerance,
+        )
         failures += failed
         coefficients[position] = betas[-len(train_mask) :]
         rhos[position] = thresholds[-len(train_mask) :]
@@ -292,11 +300,17 @@ def _solve_pairs(
     effort = {(i, j): float(samples.counts[i] + samples.counts[j]) ** 2 for i, j in pairs}
     pending = {
         pool.submit(
-            solve_pair, samples, kernels, problem.train_mask, pair, C,
-            factors[:, pair], tolerance,
+            solve_pair,
+            samples,
+            kernels,
+            problem.train_mask,
+            pair,
+            C,
+            factors[:, pair],
+            tolerance,
         ): pair
         for pair in sorted(pairs, key=lambda pair: -effort[pair])
-    }  # fmt: skip
+    }
     solutions: dict[tuple[int, int], PairSolutions] = {}
     total, done = sum(effort.values()), 0.0
     for future in as_completed(pending):

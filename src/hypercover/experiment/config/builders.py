@@ -23,8 +23,16 @@ from hypercover.splits.split import Split
 
 MAX_CUBE_BYTES = 2**30
 """Bytes of the largest cube that is held in memory; others are read in strips."""
-_OPENING = {"variable", "label_variable", "axes", "label_field", "label_layer", "legend",
-            "name", "nodata"}  # fmt: skip
+_OPENING = {
+    "variable",
+    "label_variable",
+    "axes",
+    "label_field",
+    "label_layer",
+    "legend",
+    "name",
+    "nodata",
+}
 """Settings of a scene that opening it takes."""
 
 

@@ -17,8 +17,18 @@ from hypercover.jobs.plan import FOLDER
 from hypercover.jobs.record import TaskFiles, is_unchanged, result_of
 from hypercover.scene.io.geotiff import sidecar
 
-_FOLDERS = (".", "features/*", "figures", "maps", "models/*", "models/*/split",
-            "predictions", "search", "splits", "view")  # fmt: skip
+_FOLDERS = (
+    ".",
+    "features/*",
+    "figures",
+    "maps",
+    "models/*",
+    "models/*/split",
+    "predictions",
+    "search",
+    "splits",
+    "view",
+)
 
 _SHOWN = (
     *("metrics.json", "log.jsonl", "search.json", "*.csv", "experiment.yaml"),

@@ -235,12 +235,20 @@ def compare_runs(
     codes = sorted({*names, *class_codes(answers)})
     units = units_of_split(compared[0].split.kind, compared[0].split.settings)
     pairs = tuple(
-        ModelPair(first, second, compare_models(
-            list(first.answers.values()), list(second.answers.values()),
-            units=units, codes=codes, resamples=resamples, seed=seed,
-        ))
+        ModelPair(
+            first,
+            second,
+            compare_models(
+                list(first.answers.values()),
+                list(second.answers.values()),
+                units=units,
+                codes=codes,
+                resamples=resamples,
+                seed=seed,
+            ),
+        )
         for first, second in combinations(compared, 2)
-    )  # fmt: skip
+    )
     origin = origin_label(next(iter(records.values())).scene.model_dump())
     notes = (*matched, *_left_out(candidates, seeds, names, answers))
     return RunComparison(split, seeds, names, pairs, origin, notes)

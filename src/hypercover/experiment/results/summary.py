@@ -284,11 +284,11 @@ def load_predictions(
     ``seeds`` lists the draws of the split that belong to each seed: one, or one a fold.
     """
     return [
-        Predictions.joined([
-            Predictions.load(run.predictions(split, draw, model)) for draw in draws
-        ])
+        Predictions.joined(
+            [Predictions.load(run.predictions(split, draw, model)) for draw in draws]
+        )
         for draws in seeds
-    ]  # fmt: skip
+    ]
 
 
 def model_interval(

@@ -243,10 +243,19 @@ def measure_scaling(
         for cells, measured in (("best", best_cell), ("all", all_cells)):
             rows += [
                 ScalingRow(
-                    model, by, cells, n, result.C, result.gamma, result.accuracy,
-                    result.processor, result.wall, measured[1].processor / result.wall)
+                    model,
+                    by,
+                    cells,
+                    n,
+                    result.C,
+                    result.gamma,
+                    result.accuracy,
+                    result.processor,
+                    result.wall,
+                    measured[1].processor / result.wall,
+                )
                 for n, result in measured.items()
-            ]  # fmt: skip
+            ]
     return rows
 
 

@@ -207,11 +207,14 @@ class SearchProblem:
                 report(done / len(fitted), "learning features in each fold")
                 classifier.fit_preprocessing(self.spectra[train], self.labels[train])
             with atomic(path) as draft:
-                np.savez(draft, **{
-                    f"{number}-{name}": getattr(classifier, name)
-                    for number, classifier in enumerate(fitted)
-                    for name in _FITTED
-                })  # fmt: skip
+                np.savez(
+                    draft,
+                    **{
+                        f"{number}-{name}": getattr(classifier, name)
+                        for number, classifier in enumerate(fitted)
+                        for name in _FITTED
+                    },
+                )
         return fitted
 
     def _restore(self, classifier: "SVMClassifier", arrays: Sequence[Spectra]) -> None:

@@ -193,8 +193,17 @@ def _plain(values: Floats) -> list[list[float | None]]:
     return [[None if np.isnan(value) else float(value) for value in row] for row in values]
 
 
-_COLUMNS = ("model", "folds", "gamma", "gamma_scale", "C",
-            "accuracy", "spread", "minutes", "best")  # fmt: skip
+_COLUMNS = (
+    "model",
+    "folds",
+    "gamma",
+    "gamma_scale",
+    "C",
+    "accuracy",
+    "spread",
+    "minutes",
+    "best",
+)
 
 
 def tables_csv(tables: Iterable[Mapping[str, Any]]) -> str:

@@ -108,10 +108,22 @@ _SMALLEST = 128
 """Bytes; smaller files hold no label map."""
 
 _MAGIC = (
-    b"MATLAB ", b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02", b"\x93NUMPY", b"PK\x03\x04",
-    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"EHFA_HEADER_TAG", b"HEAD74", b"HEADER",
-    b"ENVI", b"\x89PNG",
-)  # fmt: skip
+    b"MATLAB ",
+    b"\x89HDF\r\n\x1a\n",
+    b"CDF\x01",
+    b"CDF\x02",
+    b"\x93NUMPY",
+    b"PK\x03\x04",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+    b"EHFA_HEADER_TAG",
+    b"HEAD74",
+    b"HEADER",
+    b"ENVI",
+    b"\x89PNG",
+)
 """First bytes of files that hold arrays or rasters."""
 
 _SKIPPED_NAMES = {"__pycache__", "node_modules", "site-packages"}

@@ -8,18 +8,63 @@ Order = tuple[str, str, str]
 """The row, column and band of an array, in the order of its axes."""
 Sizes = Sequence[tuple[int, int]]
 """Rows and columns of arrays."""
-_COMMON: tuple[Order, ...] = (("row", "col", "band"), ("band", "row", "col"),
-                              ("row", "band", "col"))  # fmt: skip
-_RARE: tuple[Order, ...] = (("col", "row", "band"), ("col", "band", "row"),
-                            ("band", "col", "row"))  # fmt: skip
+_COMMON: tuple[Order, ...] = (
+    ("row", "col", "band"),
+    ("band", "row", "col"),
+    ("row", "band", "col"),
+)
+_RARE: tuple[Order, ...] = (
+    ("col", "row", "band"),
+    ("col", "band", "row"),
+    ("band", "col", "row"),
+)
 _NAMES = {
-    "row": {"row", "rows", "y", "line", "lines", "lat", "latitude", "northing",
-            "downtrack", "down_track", "ydim", "height"},
-    "col": {"col", "cols", "column", "columns", "x", "sample", "samples", "lon",
-            "longitude", "easting", "crosstrack", "cross_track", "xdim", "width"},
-    "band": {"band", "bands", "wavelength", "wavelengths", "wl", "wvl", "z", "spectral",
-             "channel", "channels", "component", "feature", "lambda"},
-}  # fmt: skip
+    "row": {
+        "row",
+        "rows",
+        "y",
+        "line",
+        "lines",
+        "lat",
+        "latitude",
+        "northing",
+        "downtrack",
+        "down_track",
+        "ydim",
+        "height",
+    },
+    "col": {
+        "col",
+        "cols",
+        "column",
+        "columns",
+        "x",
+        "sample",
+        "samples",
+        "lon",
+        "longitude",
+        "easting",
+        "crosstrack",
+        "cross_track",
+        "xdim",
+        "width",
+    },
+    "band": {
+        "band",
+        "bands",
+        "wavelength",
+        "wavelengths",
+        "wl",
+        "wvl",
+        "z",
+        "spectral",
+        "channel",
+        "channels",
+        "component",
+        "feature",
+        "lambda",
+    },
+}
 
 
 def parse_axes(text: str) -> Order:

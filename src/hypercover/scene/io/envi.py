@@ -16,8 +16,19 @@ from hypercover.scene.io.safe_parsers import read_bounded
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import declares_nodata
 
-RAW = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rfl", ".rdn", ".cube",
-       ".flt")  # fmt: skip
+RAW = (
+    ".img",
+    ".dat",
+    ".bsq",
+    ".bil",
+    ".bip",
+    ".raw",
+    ".bin",
+    ".rfl",
+    ".rdn",
+    ".cube",
+    ".flt",
+)
 """Suffixes of raw data files."""
 _LONGEST_LINE = 1000
 """Length at which lists in a written header are broken into lines."""
@@ -26,18 +37,75 @@ _LONGEST_READ = 9000
 _LARGEST = 16 * 2**20
 """Largest header in bytes; one of 10,000 bands has about 300 thousand."""
 _NEEDED = ("samples", "lines", "bands")
-_BYTES = {"1": "1", "2": "2", "3": "4", "4": "4", "5": "8", "6": "8", "9": "16", "12": "2",
-          "13": "4", "14": "8", "15": "8"}  # fmt: skip
+_BYTES = {
+    "1": "1",
+    "2": "2",
+    "3": "4",
+    "4": "4",
+    "5": "8",
+    "6": "8",
+    "9": "16",
+    "12": "2",
+    "13": "4",
+    "14": "8",
+    "15": "8",
+}
 """Bytes of a value by ENVI's ``data type``."""
-_NOT_PIXELS = (".hdr", ".xml", ".ovr", ".msk", ".qml", ".qmd", ".prj", ".txt", ".csv", ".json",
-               ".tfw", ".wld", ".enp", ".sta", ".jpg", ".png", ".pdf", ".zip", ".gpkg", ".shp",
-               ".dbf", ".shx", ".cpg", ".clr", ".stx", ".kml")  # fmt: skip
+_NOT_PIXELS = (
+    ".hdr",
+    ".xml",
+    ".ovr",
+    ".msk",
+    ".qml",
+    ".qmd",
+    ".prj",
+    ".txt",
+    ".csv",
+    ".json",
+    ".tfw",
+    ".wld",
+    ".enp",
+    ".sta",
+    ".jpg",
+    ".png",
+    ".pdf",
+    ".zip",
+    ".gpkg",
+    ".shp",
+    ".dbf",
+    ".shx",
+    ".cpg",
+    ".clr",
+    ".stx",
+    ".kml",
+)
 """Suffixes of files next to a header that are not its data file."""
 _OTHERS = (
-    b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"EHFA_HEADER_TAG", b"\x89PNG", b"\xff\xd8\xff",
-    b"\x89HDF", b"CDF", b"MATLAB ", b"PK\x03\x04", b"\x93NUMPY", b"NITF", b"HEAD74", b"HEADER",
-    b"SQLite", b"GIF8", b"BM", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"SIMPLE", b"RIFF", b"<", b"{",
-)  # fmt: skip
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+    b"EHFA_HEADER_TAG",
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"\x89HDF",
+    b"CDF",
+    b"MATLAB ",
+    b"PK\x03\x04",
+    b"\x93NUMPY",
+    b"NITF",
+    b"HEAD74",
+    b"HEADER",
+    b"SQLite",
+    b"GIF8",
+    b"BM",
+    b"\0\0\0\x0cjP",
+    b"\xff\x4f\xff\x51",
+    b"SIMPLE",
+    b"RIFF",
+    b"<",
+    b"{",
+)
 """First bytes of files in other formats, and rarely of raw pixels."""
 _BLANK = codecs.BOM_UTF8 + b" \t\r\n"
 
@@ -293,9 +361,11 @@ def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]
     with tempfile.TemporaryDirectory(prefix="hypercover-header-") as folder:
         pixels = Path(folder) / "pixels.bin"
         pixels.symlink_to(data.absolute())
-        for old, new in ((f"{data.name}.aux.xml", "pixels.bin.aux.xml"),
-                         (f"{data.stem}.prj", "pixels.prj"),
-                         (f"{data.stem}.clr", "pixels.clr")):  # fmt: skip
+        for old, new in (
+            (f"{data.name}.aux.xml", "pixels.bin.aux.xml"),
+            (f"{data.stem}.prj", "pixels.prj"),
+            (f"{data.stem}.clr", "pixels.clr"),
+        ):
             if data.with_name(old).is_file():
                 pixels.with_name(new).symlink_to(data.with_name(old).absolute())
         entries = header.entries.items()

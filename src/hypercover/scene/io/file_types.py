@@ -54,8 +54,17 @@ _SUFFIXES = {
     ".hdf5": FileType.HDF5,
 }
 _RASTER_TEXT = (
-    b"ncols", b"nrows", b"DSAA", b"P1", b"P2", b"P3", b"P5", b"P6", b"P7", b"ENVI",
-)  # fmt: skip
+    b"ncols",
+    b"nrows",
+    b"DSAA",
+    b"P1",
+    b"P2",
+    b"P3",
+    b"P5",
+    b"P6",
+    b"P7",
+    b"ENVI",
+)
 """First bytes of rasters that are text, or have a text header."""
 
 
@@ -145,8 +154,15 @@ def local_file(path: str | Path) -> Path:
 
 
 _LIKELY_IMAGES = (
-    "*_MTL.txt", "MTD_MSIL*.xml", "*METADATA.xml", "*.hdr", "*.tif", "*.h5", "*.nc", "*.mat",
-)  # fmt: skip
+    "*_MTL.txt",
+    "MTD_MSIL*.xml",
+    "*METADATA.xml",
+    "*.hdr",
+    "*.tif",
+    "*.h5",
+    "*.nc",
+    "*.mat",
+)
 """Files to suggest where a folder was given, metadata of products first."""
 _MOST_FILES = 10_000
 
@@ -208,8 +224,12 @@ _XML_NAMES = {b"kml": "KML", b"gpx": "GPX", b"featurecollection": "GML"}
 _XML_SHAPES = re.compile(rb"<(?:\w+:)?(kml|gpx|FeatureCollection)\b", re.IGNORECASE)
 
 
-_OTHER_RASTERS = {b"\x0e\x03\x13\x01": "HDF4", b"SIMPLE  =": "FITS", b"GRIB": "GRIB",
-                  b"PCIDSK": "PCIDSK"}  # fmt: skip
+_OTHER_RASTERS = {
+    b"\x0e\x03\x13\x01": "HDF4",
+    b"SIMPLE  =": "FITS",
+    b"GRIB": "GRIB",
+    b"PCIDSK": "PCIDSK",
+}
 _PICKLE = "a Python pickle, which could run any code"
 _DOCUMENTS = {
     b"%PDF": "a PDF document",
@@ -304,11 +324,21 @@ def _table(path: Path, head: bytes) -> str:
         )
     elif suffix not in _TABLES:
         source = f"CSV:{path}"
-    convert = shlex.join([
-        "ogr2ogr", "-oo", "X_POSSIBLE_NAMES=x,lon*,east*", "-oo",
-        "Y_POSSIBLE_NAMES=y,lat*,north*", "-oo", "AUTODETECT_TYPE=YES", "-a_srs", "EPSG:4326",
-        "points.gpkg", source,
-    ])  # fmt: skip
+    convert = shlex.join(
+        [
+            "ogr2ogr",
+            "-oo",
+            "X_POSSIBLE_NAMES=x,lon*,east*",
+            "-oo",
+            "Y_POSSIBLE_NAMES=y,lat*,north*",
+            "-oo",
+            "AUTODETECT_TYPE=YES",
+            "-a_srs",
+            "EPSG:4326",
+            "points.gpkg",
+            source,
+        ]
+    )
     return (
         f"{path} is a table, not an image; points with coordinates are read as labels from a "
         f"GeoPackage:{first_step} convert it with the names of its columns and its coordinate "

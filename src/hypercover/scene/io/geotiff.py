@@ -222,11 +222,20 @@ def _profile(
 ) -> dict[str, Any]:
     floating = np.issubdtype(dtype, np.floating)
     profile: dict[str, Any] = {
-        "driver": "GTiff", "height": grid.rows, "width": grid.cols, "count": bands,
-        "interleave": "band", "dtype": np.dtype(dtype).name, "nodata": nodata, "tiled": True,
-        "blockxsize": MAP_BLOCK, "blockysize": MAP_BLOCK, "compress": "deflate",
-        "predictor": 3 if floating else 1, "bigtiff": "if_safer",
-    }  # fmt: skip
+        "driver": "GTiff",
+        "height": grid.rows,
+        "width": grid.cols,
+        "count": bands,
+        "interleave": "band",
+        "dtype": np.dtype(dtype).name,
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": MAP_BLOCK,
+        "blockysize": MAP_BLOCK,
+        "compress": "deflate",
+        "predictor": 3 if floating else 1,
+        "bigtiff": "if_safer",
+    }
     if grid.placed:
         profile["transform"] = Affine(*grid.transform)
     try:

@@ -25,8 +25,18 @@ from hypercover.types import Array
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
-_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8",
-           12: "i8", 13: "u8"}  # fmt: skip
+_STORED = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
 """Types of stored numbers; MATLAB keeps whole doubles in the smallest that fits."""
 _NUMERIC = range(6, 16)
 """Array classes from double to uint64."""

@@ -221,8 +221,9 @@ def find_array(arrays: NamedArrays, name: str, path: object, option: str) -> Nam
 
 
 _ROWS = frozenset({"nrow", "nrows", "numrows", "rows", "lines", "nlines", "height", "h"})
-_COLS = frozenset({"ncol", "ncols", "numcols", "cols", "columns", "samples", "nsamples",
-                   "width", "w"})  # fmt: skip
+_COLS = frozenset(
+    {"ncol", "ncols", "numcols", "cols", "columns", "samples", "nsamples", "width", "w"}
+)
 """Names of the numbers of rows and columns of a table of pixels."""
 
 

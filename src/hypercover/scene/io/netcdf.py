@@ -16,8 +16,18 @@ from hypercover.scene.io.limits import check_memory
 from hypercover.scene.io.named_arrays import NamedArray, NamedArrays
 from hypercover.types import Array
 
-_BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
-           MemoryError, AttributeError, AssertionError)  # fmt: skip
+_BROKEN = (
+    TypeError,
+    ValueError,
+    OSError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    EOFError,
+    MemoryError,
+    AttributeError,
+    AssertionError,
+)
 _LONGEST_LIST = 10_000
 """Entries of a list that an attribute may hold."""
 _AXIS, _FLATTENING = 6_378_137.0, 298.257_223_563
@@ -119,8 +129,10 @@ def _basename(dim: str) -> str:
 _DEGREES = {"lat", "latitude"}
 """Names of axes in degrees, where there is no coordinate system."""
 _KILOMETRES = {"km", "kilometer", "kilometers", "kilometre", "kilometres"}
-_COORDINATES = {"x": ("x", "lon", "longitude", "easting"),
-                "y": ("y", "lat", "latitude", "northing")}  # fmt: skip
+_COORDINATES = {
+    "x": ("x", "lon", "longitude", "easting"),
+    "y": ("y", "lat", "latitude", "northing"),
+}
 
 
 def _regular(
@@ -216,9 +228,13 @@ def place_by_map_info(
         angle = 0.0
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
     transform = (
-        cos * wide, -sin * wide, east - (col - 1) * wide,
-        -sin * high, -cos * high, north + (row - 1) * high,
-    )  # fmt: skip
+        cos * wide,
+        -sin * wide,
+        east - (col - 1) * wide,
+        -sin * high,
+        -cos * high,
+        north + (row - 1) * high,
+    )
     if not np.isfinite(transform).all() or not wide * high > 0:
         return cube, ("The map info of the file is no valid georeference and was ignored.",)
     placed = with_grid(cube, Grid(rows, cols, crs, transform))

@@ -21,8 +21,20 @@ from hypercover.scene.io.limits import check_memory, check_unpacking
 from hypercover.scene.io.named_arrays import NamedArray, explain_damage
 from hypercover.types import Array, Arrays
 
-_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, TypeError,
-           NotImplementedError, RuntimeError, MemoryError, SyntaxError, TokenError)  # fmt: skip
+_BROKEN = (
+    ValueError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    SyntaxError,
+    TokenError,
+)
 """Errors of NumPy and zipfile on damaged and malicious files."""
 
 

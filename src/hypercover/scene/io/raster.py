@@ -38,8 +38,13 @@ from hypercover.types import Array, Mask
 _MOST_BLOCKS = 200_000
 _LONGEST_NAME = 200
 _GDAL_NAMESPACES = {
-    "", "IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "COLOR_PROFILE", "RPC", "TIFF",
-}  # fmt: skip
+    "",
+    "IMAGE_STRUCTURE",
+    "DERIVED_SUBDATASETS",
+    "COLOR_PROFILE",
+    "RPC",
+    "TIFF",
+}
 """Namespaces of tags that do not describe bands."""
 _NUMBERED = re.compile(r"band[ _]*\d+\b", re.IGNORECASE)
 """Descriptions that only number the bands, such as GDAL makes up."""

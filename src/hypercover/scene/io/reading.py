@@ -42,9 +42,10 @@ _SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
 _PRODUCTS: dict[re.Pattern[str], Callable[[Path, str | None], Scene]] = {
     re.compile(r"ENMAP.*METADATA\.XML", re.IGNORECASE): hyperspectral_products.read_enmap,
     _SENTINEL2: multispectral_products.read_sentinel2,
-    re.compile(r"L.*\d.*_MTL\.(txt|xml|json)|MTL\.(txt|xml|json)", re.IGNORECASE):
-        multispectral_products.read_landsat,
-}  # fmt: skip
+    re.compile(
+        r"L.*\d.*_MTL\.(txt|xml|json)|MTL\.(txt|xml|json)", re.IGNORECASE
+    ): multispectral_products.read_landsat,
+}
 """Readers of products by the name of their metadata file."""
 
 

@@ -46,9 +46,18 @@ Crs = Annotated[Text, AfterValidator(check_crs)]
 """Coordinate reference system as WKT."""
 Transform = tuple[_Number, _Number, _Number, _Number, _Number, _Number]
 ValueType = Literal[
-    "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
-    "float16", "float32", "float64",
-]  # fmt: skip
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "uint64",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+]
 LegendEntry = Annotated[
     Legend, PlainValidator(_legend), PlainSerializer(lambda legend: legend.to_json())
 ]

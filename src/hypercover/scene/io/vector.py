@@ -49,9 +49,20 @@ _DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf"}
 """Formats that contain their shapes; others can point to files and networks."""
 
 _USUAL_FIELDS = {
-    "class", "class_id", "class_name", "classname", "code", "label", "labels",
-    "landcover", "land_cover", "category", "klasse", "type", "gt",
-}  # fmt: skip
+    "class",
+    "class_id",
+    "class_name",
+    "classname",
+    "code",
+    "label",
+    "labels",
+    "landcover",
+    "land_cover",
+    "category",
+    "klasse",
+    "type",
+    "gt",
+}
 
 
 class _LinkError(ValueError):

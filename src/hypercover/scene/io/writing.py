@@ -30,16 +30,29 @@ from hypercover.scene.wavelengths import BandTable, band_tags
 from hypercover.types import Codes, Progress
 
 _DRIVERS = {
-    ".tif": "GTiff", ".tiff": "GTiff", ".hdr": "ENVI", ".img": "ENVI", ".dat": "ENVI",
-    ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI", ".h5": "HDF5", ".hdf5": "HDF5",
-}  # fmt: skip
+    ".tif": "GTiff",
+    ".tiff": "GTiff",
+    ".hdr": "ENVI",
+    ".img": "ENVI",
+    ".dat": "ENVI",
+    ".bsq": "ENVI",
+    ".bil": "ENVI",
+    ".bip": "ENVI",
+    ".h5": "HDF5",
+    ".hdf5": "HDF5",
+}
 
 _GTIFF = {
-    "tiled": True, "blockxsize": IMAGE_BLOCK, "blockysize": IMAGE_BLOCK,
-    "compress": "deflate", "zlevel": 4, "bigtiff": "IF_SAFER",
+    "tiled": True,
+    "blockxsize": IMAGE_BLOCK,
+    "blockysize": IMAGE_BLOCK,
+    "compress": "deflate",
+    "zlevel": 4,
+    "bigtiff": "IF_SAFER",
     # GDAL would take the fourth of four bands of bytes for alpha.
-    "photometric": "MINISBLACK", "alpha": "NO",
-}  # fmt: skip
+    "photometric": "MINISBLACK",
+    "alpha": "NO",
+}
 
 _UNLABELLED = "Unlabelled"
 

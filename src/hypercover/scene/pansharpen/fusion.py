@@ -312,10 +312,14 @@ class _Sharpening:
         for axis in (1, 0):
             fine = registration.interpolate(fine, places[axis], axis + 1, parts[axis].start)
         nearest = [np.floor(place + 0.5).astype(np.intp) for place in places]
-        held = [np.clip(near, part.start, part.stop - 1) - part.start
-                for near, part in zip(nearest, parts, strict=True)]  # fmt: skip
-        down, across = ((near >= 0) & (near < size)
-                        for near, size in zip(nearest, self.bands.shape, strict=True))  # fmt: skip
+        held = [
+            np.clip(near, part.start, part.stop - 1) - part.start
+            for near, part in zip(nearest, parts, strict=True)
+        ]
+        down, across = (
+            (near >= 0) & (near < size)
+            for near, size in zip(nearest, self.bands.shape, strict=True)
+        )
         covered = valid[np.ix_(*held)] & down[:, None] & across[None, :]
         return fine, np.asarray(covered)
 

@@ -126,13 +126,17 @@ def _on_grid(pan: Scene, bands: Scene, laid: Registration) -> Scene:
         edges = [inverse.edges(axis, part) for axis, part in enumerate(parts)]
         result = np.full([len(each) - 1 for each in edges], np.nan)
         # Only pixels that the panchromatic image covers completely have a mean.
-        inside = [(each >= -1e-6) & (each <= size + 1e-6)
-                  for each, size in zip(edges, pan.shape, strict=True)]  # fmt: skip
+        inside = [
+            (each >= -1e-6) & (each <= size + 1e-6)
+            for each, size in zip(edges, pan.shape, strict=True)
+        ]
         whole = [np.flatnonzero(each[:-1] & each[1:]) for each in inside]
         if all(map(len, whole)):
             used = [bounding_slice(each) for each in whole]
-            cut = [np.clip(each[part.start : part.stop + 1], 0, size)
-                   for each, part, size in zip(edges, used, pan.shape, strict=True)]  # fmt: skip
+            cut = [
+                np.clip(each[part.start : part.stop + 1], 0, size)
+                for each, part, size in zip(edges, used, pan.shape, strict=True)
+            ]
             result[tuple(used)] = _averaged(pan, cut)
         return result[None].astype(np.float32)
 

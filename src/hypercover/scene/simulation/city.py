@@ -38,8 +38,17 @@ ROME_COUNTS = {
 """Labelled pixels of each class in the order of their codes (Cavallaro et al., JSTARS
 8(10), 2015, who train on a tenth of them)."""
 
-_COLORS = ("#c05a3c", "#e0a070", "#606060", "#30307a", "#a0d860", "#207030", "#d8c080",
-           "#8a6a40", "#d04090")  # fmt: skip
+_COLORS = (
+    "#c05a3c",
+    "#e0a070",
+    "#606060",
+    "#30307a",
+    "#a0d860",
+    "#207030",
+    "#d8c080",
+    "#8a6a40",
+    "#d04090",
+)
 
 SIDE = 1200
 """Rows and columns, in fine pixels, at which a city has as many labels as published."""
@@ -177,9 +186,20 @@ _NOISE = 6.0
 """Standard deviation of the sensor's noise, digital numbers of 11 bits."""
 
 _TYPICAL = np.array(
-    [[350, 350, 350, 350], [390, 470, 550, 600], [420, 500, 540, 590], [335, 370, 375, 400],
-     [355, 400, 420, 455], [280, 400, 320, 920], [235, 310, 235, 760], [420, 530, 630, 790],
-     [390, 480, 570, 700], [470, 560, 585, 620]], np.float32)  # fmt: skip
+    [
+        [350, 350, 350, 350],
+        [390, 470, 550, 600],
+        [420, 500, 540, 590],
+        [335, 370, 375, 400],
+        [355, 400, 420, 455],
+        [280, 400, 320, 920],
+        [235, 310, 235, 760],
+        [420, 530, 630, 790],
+        [390, 480, 570, 700],
+        [470, 560, 585, 620],
+    ],
+    np.float32,
+)
 """Digital numbers of each class (from 1) in each band."""
 
 _TEXTURE = np.array(

@@ -101,8 +101,13 @@ SINGLE = 60
 SMALLEST = 12
 """Fewest labelled pixels of a parcel."""
 
-_OPEN = {"meadow": "field", "woods": "meadow", "farm": "field", "built": "field",
-         "water": "field"}  # fmt: skip
+_OPEN = {
+    "meadow": "field",
+    "woods": "meadow",
+    "farm": "field",
+    "built": "field",
+    "water": "field",
+}
 """The kind of parcel that is taken where one is used up."""
 
 

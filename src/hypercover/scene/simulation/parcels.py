@@ -43,8 +43,10 @@ class Axis:
 
     def __getitem__(self, window: tuple[slice, slice]) -> Floats:
         """Return the coordinate of the pixels in some rows and columns."""
-        y, x = (np.arange(*part.indices(size), dtype=np.float64)
-                for part, size in zip(window, self.shape, strict=True))  # fmt: skip
+        y, x = (
+            np.arange(*part.indices(size), dtype=np.float64)
+            for part, size in zip(window, self.shape, strict=True)
+        )
         return self.per_col * x + self.per_row * y[:, None] + self.start
 
     def at(self, row: int, col: int) -> float:

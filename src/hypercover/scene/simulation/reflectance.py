@@ -82,9 +82,15 @@ Leaves = tuple[Floats, Floats]
 def leaves(state: ParcelState) -> Leaves:
     """Return the reflectance and transmittance of the leaves, by PROSPECT-D."""
     _, reflectance, transmittance = _prosail().run_prospect(
-        1.55, state.cab, 0.22 * state.cab + 1.0, state.brown, state.cw, state.cm,
-        ant=1.0, prospect_version="D",
-    )  # fmt: skip
+        1.55,
+        state.cab,
+        0.22 * state.cab + 1.0,
+        state.brown,
+        state.cw,
+        state.cm,
+        ant=1.0,
+        prospect_version="D",
+    )
     return reflectance, transmittance
 
 
