@@ -167,7 +167,7 @@ def test_the_stand_in_is_labelled_in_everything_that_is_left(data_folder, call, 
     page = (run / "report.html").read_text()
     assert "<title>lecture-small (stand-in)" in page
     assert 'class="badge warn">stand-in<' in page
-    assert "no figure below is a result on the image it stands in for" in page
+    assert "no figure below is a result for the original image" in page
     assert "svm (stand-in)" in (run / "confusion.csv").read_text()
     for map_file in (run / "maps").glob("*.tif"):
         with rasterio.open(map_file) as raster:

@@ -98,7 +98,7 @@ def test_the_report_shows_every_cell_and_the_fall(page):
     assert "97 % of the scored samples touch a training sample" in words
     assert "100 of 120 samples are scored" in words
     assert "Only the training pixels of the main split took part." in words
-    assert "test pixels among them" in Words(page(search(on="all"))).text
+    assert "including the test pixels" in Words(page(search(on="all"))).text
 
 
 def test_names_never_become_tags(page):

@@ -227,7 +227,7 @@ def cube(monkeypatch):
     known = SimpleNamespace(
         scene="indian-pines", title="Indian Pines stand-in", stand_in=True
     )
-    monkeypatch.setattr(catalog, "_known", lambda: (PIXELS, {digest: known}))
+    monkeypatch.setattr(catalog, "_known_images", lambda: (PIXELS, {digest: known}))
     return values
 
 

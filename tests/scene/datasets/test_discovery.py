@@ -63,7 +63,7 @@ def known(cube, monkeypatch):
     entry = SimpleNamespace(scene="indian-pines", title="Indian Pines", stand_in=False)
     seen = cube[WITHOUT_WATER][:, PIXELS[:, 0], PIXELS[:, 1]].T
     digest = hashlib.sha256(np.ascontiguousarray(seen, "<u2").tobytes()).hexdigest()
-    monkeypatch.setattr(catalog, "_known", lambda: (PIXELS, {digest: entry}))
+    monkeypatch.setattr(catalog, "_known_images", lambda: (PIXELS, {digest: entry}))
     return entry
 
 

@@ -189,12 +189,15 @@ def open_raster(path: Path, drivers: Sequence[str] = DRIVERS) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             dataset = DatasetReader(str(path.absolute()), driver=list(drivers))
         with dataset:
-            # GDAL opens overviews elsewhere, in any format and on any network, as soon as
-            # overviews or the mask are requested.
-            tags = {key.upper(): text for key, text in dataset.tags(ns="OVERVIEWS").items()}
-            if "OVERVIEW_FILE" in tags:
-                raise _followed(path, tags["OVERVIEW_FILE"])
+            _check_overviews(dataset, path)
             yield dataset
+
+
+def _check_overviews(dataset: Any, path: Path) -> None:
+    """Refuse overviews elsewhere: GDAL opens them in any format and on any network."""
+    tags = {key.upper(): text for key, text in dataset.tags(ns="OVERVIEWS").items()}
+    if "OVERVIEW_FILE" in tags:
+        raise _followed(path, tags["OVERVIEW_FILE"])
 
 
 def _check_companions(path: Path) -> None:

@@ -195,8 +195,8 @@ def _check_space(settings: SimulationSettings, out: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"Cannot write {out}: the scene needs up to {needed / 2**20:,.1f} MiB on the disk, "
-            f"where {free / 2**20:,.1f} MiB are free; choose a smaller scene or another folder."
+            f"Cannot write {out}: the disk is full. The scene needs up to {needed / 2**20:,.1f} "
+            f"MiB and {free / 2**20:,.1f} MiB are free; choose a smaller scene or another folder."
         )
 
 
