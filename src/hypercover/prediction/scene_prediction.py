@@ -466,7 +466,7 @@ def predict_scene(
     Examples
     --------
     >>> from sklearn.naive_bayes import GaussianNB
-    >>> from hypercover.scene.simulation.settings import SimulationSettings
+    >>> from hypercover.scene.simulation.simulate import SimulationSettings
     >>> from hypercover.scene.simulation.simulate import simulated_scene
     >>> scene = simulated_scene(SimulationSettings(rows=32, cols=32, bands=8, classes=3))
     >>> labelled = scene.usable_labels > 0

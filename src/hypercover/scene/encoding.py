@@ -56,6 +56,7 @@ class ScaleOffset:
 
         Examples
         --------
+        >>> import xarray as xr
         >>> cube = xr.DataArray(np.ones((2, 1, 1)), dims=("band", "y", "x"))
         >>> cube.attrs["header"] = {"reflectance scale factor": "10000"}
         >>> ScaleOffset.of(Scene(cube))

@@ -51,7 +51,11 @@ def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experi
 
     Examples
     --------
-    >>> load_experiment("demo", ["name=mine"]).name
+    >>> from tempfile import mkdtemp
+    >>> import hypercover as hc
+    >>> image, labels = hc.simulate(mkdtemp() + "/s.tif", rows=32, cols=32, bands=8, classes=3)
+    >>> paths = [f"scene.path={image}", f"scene.labels={labels}"]
+    >>> load_experiment("demo", ["name=mine", *paths]).name
     'mine'
     """
     path, names = Path(source), built_in()

@@ -355,7 +355,7 @@ def run_trial(
     Examples
     --------
     >>> from sklearn.naive_bayes import GaussianNB
-    >>> from hypercover.scene.simulation.settings import SimulationSettings
+    >>> from hypercover.scene.simulation.simulate import SimulationSettings
     >>> from hypercover.scene.simulation.simulate import simulated_scene
     >>> from hypercover.splits.random_split import RandomSplit
     >>> scene = simulated_scene(SimulationSettings(rows=32, cols=32, bands=8, classes=3))
