@@ -38,7 +38,7 @@ _SEAL = b',\n  "checksum": "'
 _END = b'"\n}\n'
 _UNSEALED = re.compile(rb'"[^"\n]*": "[0-9a-f]{64}"\s*\}\s*\Z')
 _OLD_ENDS = re.compile(rb'"sha256": "[0-9a-f]{64}"\s*\}\s*\Z')
-"""End of older files, which had another key in the place of the checksum."""
+"""End of older files, which had another key instead of the checksum."""
 _LONGEST_PART = 255
 """Bytes that common file systems allow for each part of a path."""
 _LONGEST_PATH = 4096

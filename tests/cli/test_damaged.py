@@ -113,7 +113,7 @@ def estimator(fields, path, **parameters):
 DAMAGED = {
     "mat cut short": (mat_cut, r"cube\.mat .*cut short|cube\.mat .*damaged"),
     "mat 7.3 cut short": (mat_73_cut, r"cube\.mat .*(cut short|damaged)"),
-    "tif cut short": (tif_cut, r"cube\.tif is cut short: .* bytes"),
+    "tif cut short": (tif_cut, r"cube\.tif is truncated: .* bytes"),
     "header without data": (header_alone, r"header .*cube\.hdr has no data file"),
     "envi cut short": (envi_cut, r"cube\.(img|hdr) .*(cut short|bytes)"),
     "labels of another size": (labels_too_small, r"39 .*48"),

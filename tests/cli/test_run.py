@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from hypercover.cli import run, terminal
 from hypercover.jobs.runner import Event
 
@@ -36,6 +38,7 @@ def test_the_report_of_quick_models_is_named_as_soon_as_it_is_there(capsys):
     assert len(said) == 4
 
 
+@pytest.mark.slow
 def test_a_first_report_that_is_late_claims_no_file_of_the_last(call, fields):
     """As in job arrays, where it may come after the figures of all models."""
     folder = fields.folder / "run"

@@ -147,6 +147,7 @@ def _layers(page: str) -> dict[str, str]:
     return {one["key"]: one["data"]["packed"] for one in json.loads(text)["layers"]}
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_files(desk, scene, both, tmp_path):
     again = ran(desk, scene, tmp_path, workers=2)
     for pattern in ("models/**/weights.safetensors", "maps/*.tif", "predictions/*"):

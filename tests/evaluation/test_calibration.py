@@ -15,7 +15,7 @@ from hypercover.evaluation.calibration import (
     Calibration,
     abstention_curve,
     calibration_error,
-    fit_confidence,
+    fit_confidence_temperature,
     fit_temperature,
     reliability_bins,
     tempered,
@@ -324,7 +324,11 @@ def test_a_confidence_is_fitted_though_the_rest_of_the_shares_is_not_to_be_belie
         return calibration_error(tempered(bent, temperature).max(axis=1), right)
 
     by_classes = fit_temperature(bent, labels, CLASSES)
-    assert error(fit_confidence(bent, labels, CLASSES)) < 0.03 < error(by_classes) / 2
+    assert (
+        error(fit_confidence_temperature(bent, labels, CLASSES))
+        < 0.03
+        < error(by_classes) / 2
+    )
 
 
 @pytest.mark.parametrize("units", [None, 40])
@@ -341,21 +345,21 @@ def test_the_temperature_of_a_confidence_is_the_best_of_a_fine_grid(units):
 
     grid = np.geomspace(0.5, 10, 3001)
     best = grid[np.argmin([loss(each) for each in grid])]
-    found = fit_confidence(shares, labels, CLASSES, units=units)
+    found = fit_confidence_temperature(shares, labels, CLASSES, units=units)
     assert found == pytest.approx(best, rel=2e-3)
 
 
 @pytest.mark.parametrize("units", [1, 10, 1000])
 def test_units_that_are_all_right_ask_for_no_certainty(units):
     shares = np.tile([0.7, 0.1, 0.1, 0.1], (1000, 1))
-    found = fit_confidence(shares, np.full(1000, 3), CLASSES, units=units)
+    found = fit_confidence_temperature(shares, np.full(1000, 3), CLASSES, units=units)
     expected = (1 + 0.5 / units) / (1 + 1 / units)
     assert tempered(shares[0], found).max() == pytest.approx(expected, abs=1e-5)
 
 
 def test_votes_without_doubt_keep_their_confidence():
     shares = np.eye(4)[[0, 1, 2, 3, 0]]
-    assert fit_confidence(shares, [3, 7, 11, 40, 7], CLASSES) == 1
+    assert fit_confidence_temperature(shares, [3, 7, 11, 40, 7], CLASSES) == 1
 
 
 def test_classes_that_the_model_does_not_know_are_left_out():

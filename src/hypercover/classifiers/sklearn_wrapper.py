@@ -330,7 +330,8 @@ def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
     compressed = any(member.compress_type != ZIP_STORED for member in members)
     if compressed or sum(member.file_size for member in members) > len(data):
         raise ModelError(
-            "The model's classifier is larger than its file, which is not ours; train it again."
+            "The model's classifier unpacks to more than its file, so hypercover did not "
+            "write it; train it again."
         )
     points = entry_points(group=_ENTRY_POINTS)
     packages = {*trusted, *(point.module.partition(".")[0] for point in points)}

@@ -13,7 +13,7 @@ from hypercover.errors import CallError
 
 _CONDITION = (
     "These figures hold only if the reference is a probability sample of the map, drawn at "
-    "random as --design says; the test pixels of a training set are none."
+    "random as --design says; test pixels left over from training are not such a sample."
 )
 
 
@@ -42,13 +42,13 @@ def area(
         Option(help="Raster or polygons of the strata (default: the classes of the map)."),
     ] = None,
     strata_field: Annotated[
-        str | None, Option(help="Attribute of a vector file that is the stratum.")
+        str | None, Option(help="Attribute of a vector file that holds the stratum.")
     ] = None,
     strata_layer: Annotated[
-        str | None, Option(help="Layer of the strata, where it holds several.")
+        str | None, Option(help="Layer of the strata, if there are several.")
     ] = None,
     strata_variable: Annotated[
-        str | None, Option(help="Variable of the strata, where a file has several.")
+        str | None, Option(help="Variable of the strata, if the file has several.")
     ] = None,
     out: Annotated[
         Path | None, Option("--out", "-o", help="Table to write: areas.csv.")

@@ -36,11 +36,10 @@ def classify(
 ) -> None:
     """Make a land-cover map from an image and a few labels, with an honest accuracy.
 
-    A CNN and an SVM are trained on guard-banded blocks and, beside them, on a
-    random split; the better one by validation is trained again on all labels and
-    maps the scene.  Few labels, such as points, are judged by leaving them out one
-    after another.  The experiment file that was used lies in the run folder, ready
-    to be edited.
+    A CNN and an SVM are trained on blocks with a guard band and, for comparison, on a
+    random split; the better one on validation pixels is retrained on all labels and
+    maps the scene.  Few labels, such as points, are evaluated by leave-one-out.  The
+    experiment file is in the run folder, ready to be edited.
 
     Example: hypercover classify cube.hdr --labels fields.gpkg --label-field crop -o runs/fields
     """

@@ -17,7 +17,7 @@ def clip(
     ],
     out: options.IMAGE_OUT,
     area_layer: Annotated[
-        str | None, Option(help="Layer of the area, where it holds several.")
+        str | None, Option(help="Layer of the area, if there are several.")
     ] = None,
     variable: options.VARIABLE = None,
     label_variable: options.LABEL_VARIABLE = None,

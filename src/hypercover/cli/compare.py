@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[list[Path], Argument(metavar="RUN...", help="Folders of runs.")],
     model: Annotated[
-        list[str] | None, Option(help="Compare this model; may be given several times.")
+        list[str] | None, Option(help="Compare this model (repeatable).")
     ] = None,
     split: Annotated[
         str,
         Option(
-            help="main, or another split of the runs: one beside it, or train-SHARE of a curve."
+            help="main, or another split of the runs: an additional one, or train-SHARE of a curve."
         ),
     ] = "main",
     out: Annotated[

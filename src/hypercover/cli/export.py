@@ -36,8 +36,8 @@ def export(
     """Write a network as ONNX; or a class map as polygons, cleaned, or as a STAC item.
 
     ONNX: raw values in, probabilities out, of any height and width; scaling, repeated edge
-    pixels and softmax are inside; classes, bands and wavelengths stand in the file.
-    Polygons carry class, colour and area, and a style for QGIS lies beside them.
+    pixels and softmax are included; classes, bands and wavelengths are in the metadata.
+    Polygons have class, colour and area, and a QGIS style next to them.
 
     Example: hypercover export runs/demo/models/cnn -o cnn.onnx
 

@@ -64,7 +64,7 @@ def features(
     say(f"{features} of {counted(scene.n_bands, 'band')}: {steps.text}")
     if chain in NWFE_FEATURES:
         say(
-            f"Note: {chain} goes on with {NWFE_FEATURES[chain]} features that NWFE learns from "
+            f"Note: {chain} continues with {NWFE_FEATURES[chain]} features that NWFE learns from "
             "training pixels, which libsvm write, libsvm sets and a model's nwfe make."
         )
     say(f"{labelled_name('Image', scene.origin)}: {data_path(out)}")

@@ -22,7 +22,7 @@ HELP = "Write and read LIBSVM data and models, and make maps of svm-predict's ou
 
 DATA = Annotated[Path, Argument(help="A LIBSVM data file: .el, .svm …")]
 POSITIONS = Annotated[
-    Path | None, Option(help="Its positions file (default: F.positions.json beside F.el).")
+    Path | None, Option(help="Its positions file (default: F.positions.json next to F.el).")
 ]
 MODEL = Annotated[Path, Argument(help="Folder of an SVM: runs/NAME/models/MODEL.")]
 
@@ -32,7 +32,7 @@ def sets(
     image: options.IMAGE,
     out: Annotated[Path, Option("--out", "-o", help="Folder for the files.")],
     labels: options.LABELS = None,
-    name: Annotated[str, Option(help="What the names of files begin with.")] = "indian",
+    name: Annotated[str, Option(help="Prefix of the file names.")] = "indian",
     train: Annotated[
         float, Option(help="Share of each class that trains, drawn at random.")
     ] = 0.1,
@@ -42,7 +42,7 @@ def sets(
     chain: Annotated[
         str, Option(help="Image features of the processed files.")
     ] = "lecture",
-    nwfe: Annotated[int, Option(help="Features NWFE makes of them; 0: none.", min=0)] = 30,
+    nwfe: Annotated[int, Option(help="Number of NWFE features; 0: none.", min=0)] = 30,
     window: Annotated[
         int, Option(help="Side of the windows in pixels, odd; 0: none.", min=0)
     ] = 9,
@@ -59,8 +59,8 @@ def sets(
 
     NAME_raw_training.el, NAME_raw_test.el, NAME_processed_training.el,
     NAME_processed_test.el and NAME_windows.h5, all with the same split, which is that of
-    hypercover run lecture-small.  svm-train -c 100 -g 8 takes the files as they are;
-    NAME_raw.range and NAME_processed.range say how they were scaled.
+    hypercover run lecture-small.  svm-train -c 100 -g 8 reads the files as they are;
+    NAME_raw.range and NAME_processed.range hold their scaling.
 
     Example: hypercover libsvm sets cube.tif --labels truth.tif --drop-bands
     water-absorption --min-pixels 100 -o sets
@@ -116,13 +116,13 @@ def write(
     ] = False,
     model: Annotated[
         Path | None,
-        Option(help="Write what this SVM's machines see, for its exported model."),
+        Option(help="Write the input of this SVM, for its exported model."),
     ] = None,
     sparse: Annotated[bool, Option("--sparse", help="Leave zeros out.")] = False,
     seed: options.SEED = 0,
     scene_options: options.SceneOptions,
 ) -> None:
-    """Write the labelled pixels of a scene as LIBSVM data, with their positions beside.
+    """Write the labelled pixels of a scene as LIBSVM data, with a file of their positions.
 
     Every digit is written.  The positions make a map of the prediction again.
 

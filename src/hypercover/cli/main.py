@@ -215,7 +215,7 @@ def main() -> None:
             sys.exit(2 if isinstance(error, CallError | OutputError) else 1)
         except MemoryError:
             say(
-                "hypercover: the memory of this machine does not suffice; select fewer bands, "
+                "hypercover: out of memory; select fewer bands, "
                 "cut the image, or use a larger machine.",
                 err=True,
             )

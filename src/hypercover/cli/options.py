@@ -32,15 +32,15 @@ LABELS = Annotated[
     Option(
         "--labels",
         "-l",
-        help="Labels: a raster on the image's grid or a vector file; none: take none of the "
-        "image's own file.",
+        help="Labels: a raster on the image's grid or a vector file; none: ignore labels in the "
+        "image file.",
     ),
 ]
 VARIABLE = Annotated[
-    str | None, Option(help="Variable that holds the image, where a file has several.")
+    str | None, Option(help="Variable that holds the image, if the file has several.")
 ]
 LABEL_VARIABLE = Annotated[
-    str | None, Option(help="Variable that holds the labels, where a file has several.")
+    str | None, Option(help="Variable that holds the labels, if the file has several.")
 ]
 AXES = Annotated[
     str | None, Option(help="Order of the axes in the file, such as row,col,band.")
@@ -48,16 +48,14 @@ AXES = Annotated[
 NODATA = Annotated[
     list[str] | None,
     Option(
-        help="A value that stands for no data beside what the file declares (repeatable); "
-        "all-zero: pixels that are 0 in all bands; none: forget what the file declares."
+        help="A value that means no data, besides those the file declares (repeatable); "
+        "all-zero: pixels that are 0 in all bands; none: ignore what the file declares."
     ),
 ]
 LABEL_FIELD = Annotated[
-    str | None, Option(help="Attribute of a vector file that is the class.")
+    str | None, Option(help="Attribute of a vector file that holds the class.")
 ]
-LABEL_LAYER = Annotated[
-    str | None, Option(help="Layer of a vector file, where it holds several.")
-]
+LABEL_LAYER = Annotated[str | None, Option(help="Layer of a vector file that has several.")]
 DROP_BANDS = Annotated[
     str | None,
     Option(help="Bands to drop: 104-108,220 or 1350-1430nm or water-absorption or bad."),
@@ -65,7 +63,7 @@ DROP_BANDS = Annotated[
 KEEP_BANDS = Annotated[
     str | None, Option(help="Bands to keep: 1-103,109-149 or 400-900nm (default: all).")
 ]
-SEED = Annotated[int, Option(min=0, help="Seed of everything random.")]
+SEED = Annotated[int, Option(min=0, help="Seed of all random draws.")]
 WORKERS = Annotated[
     int | None,
     Option(
@@ -75,8 +73,8 @@ WORKERS = Annotated[
 EXECUTOR = Annotated[
     str | None,
     Option(
-        help="Who does the tasks: inprocess, local or dask (default: local for several "
-        "workers, or else this process)."
+        help="What runs the tasks: inprocess, local or dask (default: local with several "
+        "workers, otherwise this process)."
     ),
 ]
 DASK = Annotated[
@@ -90,8 +88,8 @@ OVERLAP = Annotated[
     int | None,
     Option(
         min=0,
-        help="Pixels around a piece from which attribute profiles are computed piece by "
-        "piece: for images larger than memory, and nearly the same.",
+        help="Overlap in pixels for attribute profiles computed tile by tile: for images "
+        "larger than memory; the result is nearly the same.",
     ),
 ]
 TILE_WORKERS = Annotated[
@@ -107,9 +105,7 @@ PROCESSES = Annotated[
 ]
 MAJORITY = Annotated[
     int,
-    Option(
-        help="Give each pixel the commonest class of a square of so many pixels (3, 5 …)."
-    ),
+    Option(help="Majority filter: side of its square in pixels (3, 5 …)."),
 ]
 SIEVE = Annotated[
     int, Option(help="Merge regions of fewer pixels into their largest neighbour.")
@@ -118,9 +114,7 @@ WITHIN = Annotated[
     Path | None,
     Option(help="Area to map: polygons, or a raster on its grid; no data outside."),
 ]
-WITHIN_LAYER = Annotated[
-    str | None, Option(help="Layer of --within, where it holds several.")
-]
+WITHIN_LAYER = Annotated[str | None, Option(help="Layer of --within, if it has several.")]
 EXPERIMENT = Annotated[str, Argument(help="An experiment file, or a built-in name.")]
 GRID = Annotated[
     bool, Option("--search", help="The grid search of the experiment instead of its run.")
@@ -132,9 +126,7 @@ RUN_FOLDER = Annotated[Path | None, Option("--out", "-o", help="Folder of the ru
 IMAGE_OUT = Annotated[
     Path, Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
 ]
-CHAIN = Annotated[
-    str | None, Option(help="Image features in the place of bands: kpca:5,esdap.")
-]
+CHAIN = Annotated[str | None, Option(help="Image features instead of bands: kpca:5,esdap.")]
 
 
 def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -224,7 +216,8 @@ class SplitOptions:
     """Which pixels train: those of a saved split, or some that are drawn."""
 
     split: Annotated[
-        Path | None, Option(help="A kept split, runs/NAME/split.tif: notes its parts.")
+        Path | None,
+        Option(help="A saved split, runs/NAME/split.tif, whose parts are recorded."),
     ] = None
     train: Annotated[
         str | None,
@@ -288,7 +281,7 @@ class ExperimentOptions:
         str | None,
         Option(
             help="Scene of a named experiment: real, stand-in or simulated (default: the "
-            "first that can be had)."
+            "first available one)."
         ),
     ] = None
     seed: Annotated[int | None, Option(min=0, help="Seed instead of the file's.")] = None

@@ -26,11 +26,11 @@ def pansharpen(
         bool, Option("--quality", help="Also measure SAM, ERGAS and Q by Wald's protocol.")
     ] = False,
 ) -> None:
-    """Sharpen the bands of an image with a finer grey image of the same place.
+    """Pansharpen the bands of an image with a finer panchromatic image of the same area.
 
     Undecimated wavelet transform (à trous, B3 spline); ratio and sub-pixel phase come from
-    the georeferences.  Images of any size, in bounded memory.  Stopped at any time, the same
-    command goes on where it was; the image appears when it is whole.
+    the georeferences.  Images of any size, in bounded memory.  If stopped, the same
+    command resumes; the image appears when it is complete.
 
     Example: hypercover pansharpen pan.tif bands.tif -o sharp.tif --quality
     """

@@ -91,7 +91,7 @@ def work(
         int | None, Option(min=1, help="Threads to use (default: all cores).")
     ] = None,
     grace: Annotated[
-        float, Option(min=0.0, help="Seconds a task has to stop when SIGTERM asks for it.")
+        float, Option(min=0.0, help="Seconds a task has to stop after SIGTERM.")
     ] = 30.0,
 ) -> None:
     """Do some tasks of a run that submit, plan --ready or run has prepared.

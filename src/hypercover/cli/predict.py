@@ -48,9 +48,8 @@ def predict(
 
     Bands or wavelengths other than those the model was trained on are refused.  Image
     features of a model are computed tile by tile; attribute profiles first and in memory,
-    unless --overlap is given.  Stopped at any time, the same command goes on where it
-    was; the maps appear when they are whole.
-    --majority, --sieve and --within change the class map alone.
+    unless --overlap is given.  If stopped, the same command resumes; the maps appear when
+    they are complete.  --majority, --sieve and --within change only the class map.
 
     Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif --memory 2GiB
     """

@@ -169,8 +169,8 @@ def gap(
     """Run the models of an experiment under random, centre-free and overlap-free splits.
 
     One run with one table, gap.csv and figures/gap.png: how far each model falls
-    once its test windows hold no training pixel, and once they share none. Stopped
-    or killed, the same command goes on where it was.
+    when its test windows contain no training pixel, and when they share none. If
+    stopped or killed, the same command resumes.
 
     Example: hypercover gap fields.yaml -o runs/fields-gap --repeats 5
     """

@@ -121,13 +121,13 @@ def fetch(
         Option("--out", "-o", help="Folder for the files (default: data/NAME)."),
     ] = None,
     data: Annotated[
-        list[Path] | None, Option(help="Folder to look through first; may be given again.")
+        list[Path] | None, Option(help="Folder to search first (repeatable).")
     ] = None,
 ) -> None:
-    """Bring the files of a known scene onto the disk, and check what they are.
+    """Download the files of a known scene and verify them.
 
-    A file that is there already is known by its content, under any name.  A broken
-    download goes on where it stopped when the same command is given again.
+    Files that exist already are recognised by their content, under any name.  The same
+    command resumes an interrupted download.
 
     Example: hypercover fetch indian-pines -o data
     """

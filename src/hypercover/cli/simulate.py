@@ -23,7 +23,7 @@ def simulate(
     preset: Annotated[
         str | None,
         Option(
-            help="A named scene in the place of these: demo, indian-pines-full (1417 × "
+            help="A named scene instead of these: demo, indian-pines-full (1417 × "
             "617 × 220, with the 58 classes and the published numbers of pixels), or rome "
             "(grey image of 0.6 m, four bands of 2.4 m and both pansharpened; nine classes)."
         ),

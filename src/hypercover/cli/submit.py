@@ -142,7 +142,7 @@ def submit(
 
 
 def resume(*, run: options.PREPARED, resource_options: options.ResourceOptions) -> None:
-    """Submit again what failed, was cancelled or got lost; finished tasks are kept.
+    """Resubmit the tasks that failed, were cancelled or got lost; finished tasks are kept.
 
     Options replace those of the previous submission.
 
@@ -167,7 +167,7 @@ def resume(*, run: options.PREPARED, resource_options: options.ResourceOptions) 
 
 
 def cancel(run: options.PREPARED) -> None:
-    """Cancel all jobs of a run that wait or run; finished tasks are kept.
+    """Cancel all waiting and running jobs of a run; finished tasks are kept.
 
     A job that was not submitted from this run folder is named and left alone.
 

@@ -14,7 +14,7 @@ from hypercover.report import descriptions
 from hypercover.scene.metadata import origin_label
 
 _PLAIN_WIDTH, _LONGEST_CELL = 110, 300
-"""Columns when stdout is no terminal; characters shown in a cell."""
+"""Columns when stdout is not a terminal; characters shown in a cell."""
 
 
 def table_cell(text: object) -> str:
@@ -55,7 +55,7 @@ def facts_table(
 
 
 def show(*parts: RenderableType, width: int = _PLAIN_WIDTH) -> None:
-    """Print tables and lines to stdout; ``width`` holds where it is no terminal."""
+    """Print tables and lines to stdout; ``width`` applies if that is not a terminal."""
     console = new_console()
     if not console.is_terminal:
         console = new_console(width=width)

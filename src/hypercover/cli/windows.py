@@ -32,7 +32,7 @@ def windows(
 ) -> None:
     """Write the windows around all labelled pixels of a scene, for training a network.
 
-    Stopped, it goes on where it was when the same command is given again.
+    If stopped, the same command resumes.
 
     Example: hypercover windows cube.hdr --labels fields.tif --size 9 --train 0.1 -o W.h5
     """

@@ -15,11 +15,11 @@ population is made, as in Olofsson et al.
 
 Their intervals, ± 1.96 standard errors, have no width where all pixels of a small
 sample agree.  The intervals here are Wilson's (1927, Journal of the American
-Statistical Association 22, 209-212), which know how small a sample is: within each
+Statistical Association 22, 209-212), which account for the sample size: within each
 stratum, and joined over strata by the recovery of variance estimates (Zou and Donner
 2008, Statistics in Medicine 27, 1693-1702).  A ratio has that of the sample size that
 its standard error is worth, at most the pixels it was counted on (Korn and Graubard
-1998, Survey Methodology 24, 193-201).  Of large samples both are nearly the same.
+1998, Survey Methodology 24, 193-201).  For large samples the two nearly agree.
 """
 
 from dataclasses import dataclass

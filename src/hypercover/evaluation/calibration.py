@@ -94,9 +94,9 @@ def calibration_error(
     Parameters
     ----------
     confidence : array (n,)
-        How sure the model was of the class that it answered, 0 to 1.
+        Predicted probability of the predicted class, 0 to 1.
     right : array (n,) of bool
-        Whether the answer was right.
+        Whether the prediction was correct.
     bins : int
     equal : {"width", "mass"}
 
@@ -373,7 +373,7 @@ def fit_temperature(
     return _best(loss, -reach, reach, len(shares))
 
 
-def fit_confidence(
+def fit_confidence_temperature(
     probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
     classes: npt.ArrayLike,
@@ -405,7 +405,7 @@ def fit_confidence(
     Examples
     --------
     >>> modest = np.tile([0.6, 0.4], (1000, 1))
-    >>> T = fit_confidence(modest, [1] * 900 + [2] * 100, classes=[1, 2])
+    >>> T = fit_confidence_temperature(modest, [1] * 900 + [2] * 100, classes=[1, 2])
     >>> tempered(modest[0], T).round(2).tolist()
     [0.9, 0.1]
     """
@@ -445,8 +445,8 @@ def _checked_probabilities(
     codes, columns = np.asarray(labels), np.asarray(classes)
     if shares.shape != (len(codes), len(columns)):
         raise CallError(
-            f"Probabilities of {len(codes)} pixels in {len(columns)} classes are one row a "
-            f"pixel, got the shape {shares.shape}; give them as predict_proba does."
+            f"Probabilities of {len(codes)} pixels in {len(columns)} classes need one row "
+            f"per pixel, got the shape {shares.shape}; pass the output of predict_proba."
         )
     off = np.abs(shares.sum(axis=1) - 1)
     bad = ~((shares >= 0).all(axis=1) & (off <= _OFF))
@@ -454,7 +454,7 @@ def _checked_probabilities(
         raise CallError(
             "Probabilities must be 0 or more and sum to one for each pixel, but those of "
             f"{bad.sum()} of {len(bad)} pixels do not (the first sums to "
-            f"{shares[bad][0].sum():.4g}); give what predict_proba says, not scores."
+            f"{shares[bad][0].sum():.4g}); pass the output of predict_proba, not scores."
         )
     hits = codes[:, None] == columns
     taught = hits.any(axis=1)

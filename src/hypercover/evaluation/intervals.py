@@ -264,7 +264,7 @@ def bootstrap(
         freedom = safe_divide(
             (of_units + of_seeds) ** 2, of_units**2 / free + of_seeds**2 / between
         )
-        # Of equal answers nothing varies, and there is no interval.
+        # Equal predictions have no variance, and thus no interval.
         freedom = np.where(of_units + of_seeds == 0, free, freedom)
     error = np.sqrt(of_units + np.nan_to_num(of_seeds))
     return BootstrapEstimate(finite_mean(apart), error, freedom.clip(0.5))

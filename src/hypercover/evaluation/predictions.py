@@ -111,7 +111,7 @@ class Predictions:
         if any(values.shape != self.labels.shape or values.ndim != 1 for values in fields):
             raise CallError(
                 "Predictions need one value for each test pixel in every field, got shapes "
-                f"{', '.join(str(values.shape) for values in fields)}; predict them anew."
+                f"{', '.join(str(values.shape) for values in fields)}; predict them again."
             )
         if any(
             ((at < 0) | (at >= size)).any()

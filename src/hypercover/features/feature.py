@@ -15,7 +15,7 @@ from hypercover.memory import available_bytes
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.metadata import acquisition_header, with_header
-from hypercover.scene.scene import Scene, check_size
+from hypercover.scene.scene import Scene, check_magnitude
 from hypercover.types import Arrays, Floats, Progress, Singles
 
 Settings = dict[str, Any]
@@ -128,7 +128,7 @@ def check_range(values: Floats, scene: Scene) -> None:
     SceneError
         If one is too large, usually an undeclared fill value.
     """
-    check_size(float(np.abs(values).max(initial=0.0)), scene.name)
+    check_magnitude(float(np.abs(values).max(initial=0.0)), scene.name)
 
 
 def check_stack_memory(scene: Scene, count: int) -> None:

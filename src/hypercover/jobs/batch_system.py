@@ -120,7 +120,8 @@ class BatchSystem(ABC):
     def cancel(self, job: str, elements: int) -> None:
         """Cancel a job with so many elements; a job that the system forgot has ended.
 
-        The caller must check that nothing is left: systems accept what they do not do.
+        The caller must check that nothing is left: a system may accept a request
+        and not carry it out.
         """
 
     @abstractmethod

@@ -317,7 +317,7 @@ def _client(address: Any = None, **how: Any) -> Any:
 
 
 def _keys() -> Any:
-    """Make the keys of one cluster, without which nobody can connect to it.
+    """Make the keys of one cluster, which every connection needs.
 
     Dask listens on ports that every user of the machine, and often of the cluster, can
     reach, and runs any code it receives as the user who started it.

@@ -219,7 +219,7 @@ def array_script(batch: ArrayBatch, array: JobArray, command: Sequence[str]) -> 
         "# Written by hypercover submit. Every element does the tasks in its line of",
         f"# {array.name}.tasks; finished tasks are skipped, so it may run twice.",
         f"# By hand: {system.commands[0]} {array.name}.sh, {waits}.",
-        "# The umask of the submitter: PBS would let nobody else read the results.",
+        "# The umask of the submitter: that of PBS would hide the results from others.",
         f"umask {umask}",
         f"folder={shlex.quote(str(batch.folder))}",
         f"scripts={shlex.quote(str(place))}",

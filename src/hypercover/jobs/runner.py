@@ -224,7 +224,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise write_error(path, error) from error
-        # Only informative, so a full disk is no reason to stop.
+        # Only informative, so a full disk does not stop the run.
         with suppress(OSError):
             lock.truncate(0)
             os.write(lock.fileno(), f"process {os.getpid()} on {platform.node()}".encode())

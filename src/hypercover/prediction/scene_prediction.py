@@ -26,7 +26,7 @@ from hypercover.scene.grid import with_coordinates, with_grid
 from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.geotiff import MAP_BLOCK, code_type
 from hypercover.scene.legend import MAX_CODE, Legend
-from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
+from hypercover.scene.scene import Scene, blank_invalid, check_magnitude, largest_of
 from hypercover.scene.tile_store import TileStore
 from hypercover.scene.tiling import Tile, tiles
 from hypercover.types import Array, Arrays, Codes, Ints, Mask, Progress, Singles
@@ -259,7 +259,7 @@ class TilePredictor:
         side, memory = self._piece_size()
         for piece in tile.cut(side):
             values, valid = _read_with_margin(self.scene, piece, self.margin)
-            check_size(largest_of(values, valid), self.scene.name)
+            check_magnitude(largest_of(values, valid), self.scene.name)
             values = blank_invalid(values, valid)
             valid = valid[*(slice(self.margin, size - self.margin) for size in valid.shape)]
             if valid.any():

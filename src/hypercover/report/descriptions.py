@@ -126,7 +126,7 @@ def main_split_name(kind: str, beside: Container[str], *, gap: bool = False) -> 
 
 
 def describe_spread(drawn: Mapping[str, tuple[int, int]]) -> str:
-    """Say of what ± is the standard deviation: of seeds, or of folds; nothing of one draw.
+    """State what ± refers to, seeds or folds; empty for a single draw.
 
     Parameters
     ----------

@@ -313,7 +313,7 @@ def _text(path: Path, longest: int) -> str:
 
 
 def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Read the rows of a log; what is no point of a curve is left out.
+    """Read the rows of a log; other rows are left out.
 
     The last line may have been cut short by a crash.
     """

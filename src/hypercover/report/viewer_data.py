@@ -28,7 +28,7 @@ _MOST_TEXT = 12 * 2**20
 _UNKNOWN = "#8a8f98"
 """Colour of a class code that the legend of the run does not name."""
 _WITHOUT = (
-    "shows pictures of the map of {0} in the place of a map that can be moved and asked; "
+    "shows pictures of the map of {0} instead of an interactive map; "
     "run the experiment again to have it made."
 )
 

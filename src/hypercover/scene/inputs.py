@@ -216,7 +216,7 @@ def known_inputs(path: Path | None = None) -> Iterator[Inputs]:
         yield inputs
     finally:
         _current.reset(token)
-    # A read-only folder is no reason to fail, and the folder may be gone.
+    # A read-only or missing folder is not an error here.
     if path is not None and path.parent.is_dir():
         with suppress(OutputError):
             inputs.save()

@@ -34,7 +34,7 @@ _LARGEST = 1e30
 _PLOTTED = 2000
 """Largest side of a plotted picture, in pixels."""
 _LONGEST_NOTE = 2000
-"""Signs of a note, which may quote what stands in a file."""
+"""Longest note in characters; notes may quote the contents of a file."""
 _SMALLER = "select fewer bands, cut the image to the labelled land, or use a larger machine"
 
 
@@ -76,7 +76,7 @@ class Scene:
     simulated: bool = False
     """Whether the cube was computed rather than measured."""
     stand_in: bool = False
-    """Whether the cube was rebuilt to stand in for a measured one that is not at hand."""
+    """Whether the cube was reconstructed to replace a measured one."""
     notes: tuple[str, ...] = ()
     """What the reader chose or found, one sentence each, to be shown to people."""
     losses: tuple[str, ...] = ()
@@ -381,7 +381,7 @@ class Scene:
 
     @property
     def nodata(self) -> float | None:
-        """Value that stands for no data in all bands, the first of several, or None."""
+        """Value that means no data in all bands, the first of several, or None."""
         return self.no_data.primary
 
     @property
@@ -461,7 +461,7 @@ class Scene:
         SceneError
             If there are some: mostly a fill value that the file does not name.
         """
-        check_size(self._surveyed[1], self.name)
+        check_magnitude(self._surveyed[1], self.name)
 
     @cached_property
     def usable_labels(self) -> Codes:
@@ -520,7 +520,7 @@ def largest_of(values: Array, valid: Mask) -> float:
     return max(max(-low, high) for low, high in ends)
 
 
-def check_size(largest: float, name: str) -> None:
+def check_magnitude(largest: float, name: str) -> None:
     """Refuse an image whose largest value is too large to compute with.
 
     Raises
@@ -531,7 +531,7 @@ def check_size(largest: float, name: str) -> None:
     if largest > _LARGEST:
         raise SceneError(
             f"The image {name} holds values up to {largest:.3g} in size, which are no "
-            "measurements; if they stand for no data, say so with nodata: VALUE (--nodata "
+            "measurements; if they mean no data, declare it with nodata: VALUE (--nodata "
             "VALUE) or in the file (GeoTIFF: nodata, ENVI: data ignore value)."
         )
 
@@ -566,7 +566,7 @@ def _interval(part: slice | int | None, count: int) -> slice:
 
 
 def _check_dims(cube: object) -> None:
-    """Refuse what is no cube (band, y, x), and say how it becomes one."""
+    """Refuse anything but a cube (band, y, x), with advice."""
     own = ("band", "y", "x")
     if not isinstance(cube, xr.DataArray):
         raise SceneError(
@@ -583,7 +583,7 @@ def _check_dims(cube: object) -> None:
 
 
 def _check_codes(labels: Array) -> None:
-    """Refuse labels that are no codes."""
+    """Refuse labels that are not class codes."""
     values = np.asarray(labels)
     whole = values.dtype.kind in "uib" or (
         values.dtype.kind == "f" and bool((values == np.floor(values)).all())

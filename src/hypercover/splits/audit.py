@@ -1,7 +1,7 @@
 """Leak audit: how much of the test a classifier of windows has already seen.
 
 A window extends ``window // 2`` pixels around its centre.  If the window of a test
-pixel contains a training centre, the answer is next to the question; if it merely
+pixel contains a training centre, the model was trained on its immediate surroundings; if it merely
 shares a pixel with a training window, it is tested on values used in training.
 
 Spatial features reach further than any window: a connected filter may give a test

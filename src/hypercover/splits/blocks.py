@@ -45,7 +45,7 @@ class SpatialUnits(ABC):
     n_regions: int
     """Number of regions, with or without labelled pixels."""
     labelled: Indices
-    """SpatialUnits (item,) with labelled pixels, which can be drawn."""
+    """Indices of the regions with labelled pixels, which can be drawn."""
     sizes: Indices
     """Labelled pixels of each item (item,)."""
     strata: Indices

@@ -306,7 +306,7 @@ def test_checkpoints_of_another_training_are_refused_by_name(
     with pytest.raises(ModelError, match=sentence) as refused:
         fit(tmp_path, **settings)
     assert str(refused.value).endswith(
-        "; use another folder, or delete this one to start anew."
+        "; use another folder, or delete this one to start again."
     )
     assert names(tmp_path) == before
 

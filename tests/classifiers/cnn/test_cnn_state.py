@@ -148,6 +148,7 @@ def test_a_model_trained_on_a_gpu_computes_wherever_it_is_loaded():
     np.testing.assert_allclose(again.predict_proba(windows), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_window_that_can_be_trained_can_be_loaded():
     rng = np.random.default_rng(0)
     windows = rng.normal(size=(6, 2, 257, 257)).astype(np.float32)

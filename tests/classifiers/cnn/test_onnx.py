@@ -157,6 +157,7 @@ def test_a_temperature_is_inside_the_graph_and_said(networks, tmp_path, name):
     assert np.abs(answer[0] - own).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_equal_models_give_equal_bytes_and_nothing_else_changes(networks, tmp_path, capfd):
     model = networks("default")
     before = {key: value.copy() for key, value in model.state()[1].items()}

@@ -354,6 +354,7 @@ def test_paths_of_a_search_lie_below_the_run(searched):
     }
 
 
+@pytest.mark.slow
 def test_scaling_is_serial_processor_time_over_wall_time(fields, tmp_path):
     """The best cell by threads, all cells by processes; a second call measures nothing anew."""
     lines = []

@@ -87,7 +87,7 @@ def test_checkpoints_of_another_experiment_are_put_aside_in_a_sentence(
     assert metrics["models"]["cnn"]["training"]["epochs"] == cnn.get("epochs", 3)
     assert caplog.messages == [
         f"The checkpoints of train-main-0-cnn belong to another experiment ({why}): training "
-        f"starts anew, and they are kept in {folder}/checkpoints/aside for that experiment; "
+        f"starts from the beginning, and they are kept in {folder}/checkpoints/aside for that experiment; "
         "delete them if you do not need them."
     ]
     (kept,) = (folder / "checkpoints").glob("*/*")
@@ -137,6 +137,7 @@ def test_a_training_goes_on_with_another_device(image, tmp_path, caplog, eager):
         assert filecmp.cmp(folder / weights, tmp_path / "whole" / weights, shallow=False)
 
 
+@pytest.mark.slow
 def test_trainings_in_other_processes_are_told_to_go_on(image, tmp_path, caplog, eager):
     path, folder = written(image, tmp_path, repeats=2), tmp_path / "run"
 

@@ -145,7 +145,7 @@ def test_an_allowed_vrt_computes_nothing(halves, allowed, changes, said):
 def test_an_image_of_a_vrt_that_was_cut_short_is_told_at_once(halves, allowed):
     east = halves[0] / "east.tif"
     east.write_bytes(east.read_bytes()[:-40])
-    with pytest.raises(SceneError, match=r"east\.tif is cut short"):
+    with pytest.raises(SceneError, match=r"east\.tif is truncated"):
         open_scene(halves[0] / "both.vrt")
 
 

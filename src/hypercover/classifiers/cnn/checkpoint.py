@@ -50,7 +50,7 @@ _Count = Annotated[int, Field(ge=0, lt=2**62)]
 
 
 class Progress(BaseModel):
-    """How far a training has come, but for its tensors."""
+    """The progress of a training, without its tensors."""
 
     model_config = ConfigDict(strict=True)
 
@@ -72,7 +72,7 @@ class _Header(BaseModel):
 
 class _Metadata(BaseModel):
     identity: Any = None
-    """What makes a training the one it is."""
+    """Everything that identifies a training."""
     values: Progress
 
 
@@ -196,7 +196,7 @@ class Checkpoints:
     ----------
     folder : path
     identity : mapping of str to JSON values
-        What makes the training the one it is: checkpoints with another identity are
+        Everything that identifies the training; checkpoints with another identity are
         refused.
     """
 
@@ -253,7 +253,7 @@ class Checkpoints:
             else:
                 raise ModelError(
                     f"The checkpoints in {self._folder} belong to another training: {changes}; "
-                    "use another folder, or delete this one to start anew."
+                    "use another folder, or delete this one to start again."
                 )
         return False
 

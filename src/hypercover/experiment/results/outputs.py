@@ -120,7 +120,7 @@ def renew_report(folder: str | Path) -> Path:
     from hypercover.report.report import write_report
 
     run = RunFolder(Path(folder))
-    # Without figures, as after a change that was cut short, that is what is to be said.
+    # Without figures, as after an interrupted change, this is the error to report.
     if run.metrics.exists():
         check_unchanged(run.path, *_SHOWN)
     report = write_report(run.path)

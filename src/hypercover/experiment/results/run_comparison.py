@@ -71,7 +71,7 @@ class RunComparison:
     """All pairs of models of some runs."""
 
     split: str
-    """Name of the split: main, or that of one beside it."""
+    """Name of the split: main, or an additional one."""
     seeds: tuple[int, ...]
     """Seeds that all have."""
     names: dict[int, str]
@@ -79,7 +79,7 @@ class RunComparison:
     pairs: tuple[ModelPair, ...]
     """Every pair once."""
     mark: str = ""
-    """What must be said of a scene that was not measured."""
+    """Warning about a scene that was not measured."""
     notes: tuple[str, ...] = ()
     """What was left out."""
 
@@ -201,10 +201,10 @@ def compare_runs(
     ----------
     runs : folders of finished runs
     models : names of models to compare; all by default
-    split : ``main`` or what the tables call it, or the name of a split beside it or of a
+    split : ``main`` or what the tables call it, or the name of an additional split or of a
         share of the learning curve, such as ``train-0.1``
     resamples, seed
-        How often blocks or fields are drawn anew, and the seed of these draws.
+        Number of bootstrap resamples of blocks or fields, and their seed.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 The lecture's comparison has two parts: (1) the best cell, whose folds and pairs of classes
 are computed by several threads of one process, and (2) all cells, whose rows are computed by
 several processes of one thread each.  Each is measured in processes of its own, so that
-nothing is warm that was not before, and kept, so that a measurement that was stopped goes on.
+nothing is cached from before, and saved, so that an interrupted measurement resumes.
 """
 
 import json

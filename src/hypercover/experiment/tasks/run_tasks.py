@@ -165,8 +165,8 @@ def refit(
     """Train a model on all labelled pixels, for the map, and keep its bundle.
 
     It takes its settings from the first model of the main split: C and gamma as found by
-    its search, and the temperature that scales confidence, unless that was fitted on test
-    pixels next to training pixels.  If another model maps, the bundle of the split is
+    its search, and the temperature that scales confidence, unless single pixels
+    were held out to fit it, next to other training pixels.  If another model maps, the bundle of the split is
     copied and nothing is trained.
     """
     context = RunContext.of(folder, models=[model], split=split, seed=seed)

@@ -13,7 +13,7 @@ from scipy.ndimage import label
 from hypercover.evaluation.calibration import (
     Calibration,
     calibration_error,
-    fit_confidence,
+    fit_confidence_temperature,
     fit_temperature,
 )
 from hypercover.evaluation.evaluate import Evaluation, evaluate
@@ -68,7 +68,9 @@ class HeldOut:
         """
         if self.by == "validation":
             return fit_temperature(self.probabilities, self.labels, classes)
-        return fit_confidence(self.probabilities, self.labels, classes, units=self.patches)
+        return fit_confidence_temperature(
+            self.probabilities, self.labels, classes, units=self.patches
+        )
 
 
 def calibrate(
@@ -93,7 +95,7 @@ def calibrate(
     classifier : trained
     validation, test : pixels of the split, and its predictions
     folds : HeldOut, optional
-        What `out_of_fold` returned; it goes before the validation pixels.
+        What `out_of_fold` returned; it takes precedence over the validation pixels.
 
     Returns
     -------
@@ -380,16 +382,16 @@ def fit_classifier(
 ) -> float:
     """Train a classifier on the training pixels of a split alone; return the seconds.
 
-    A network is shown the validation pixels too, which are part of nothing it
-    learns: its curves follow them, and it may stop early by them.  Those of a
-    class without a training pixel, which blocks may give, tell it nothing.
+    A network also receives the validation pixels, which are never trained on: they
+    give its validation curves and may stop it early.  Those of a class without
+    training pixels are left out.
 
     Parameters
     ----------
     windows : path, optional
         Window file that holds the windows of all these pixels.
     checkpoint : path, optional
-        Folder from which a network that was interrupted goes on.
+        Folder of the checkpoints from which an interrupted network resumes.
     """
     scene.check_range()
     labels = scene.usable_labels

@@ -1,7 +1,7 @@
 /* Confusion matrices: a cell says what it counts, and lights its pixels up on the map. */
 
 function openMatrix(table, viewer) {
-  const said = table.closest("figure").querySelector(".cell");
+  const readout = table.closest("figure").querySelector(".cell");
   const cells = [...table.tBodies[0].rows].map((row) => [...row.querySelectorAll("td")]);
   const find = (cell) => {
     const row = cells.findIndex((one) => one.includes(cell));
@@ -10,12 +10,12 @@ function openMatrix(table, viewer) {
   const enter = (cell) => {
     for (const other of table.querySelectorAll("td[tabindex='0']")) other.tabIndex = -1;
     cell.tabIndex = 0;
-    said.textContent = sentence(table, cells, ...find(cell));
+    readout.textContent = sentence(table, cells, ...find(cell));
   };
   table.setAttribute("role", "grid");
   for (const cell of cells.flat()) cell.tabIndex = -1;
   if (cells[0]?.[0]) cells[0][0].tabIndex = 0;
-  table.addEventListener("pointerover", ({ target }) => target.matches?.("td") && (said.textContent = sentence(table, cells, ...find(target))));
+  table.addEventListener("pointerover", ({ target }) => target.matches?.("td") && (readout.textContent = sentence(table, cells, ...find(target))));
   table.addEventListener("focusin", ({ target }) => target.matches?.("td") && enter(target));
   table.addEventListener("click", ({ target }) => target.matches?.("td") && act(...find(target)));
   table.addEventListener("keydown", (event) => {

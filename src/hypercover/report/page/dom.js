@@ -1,4 +1,4 @@
-/* Small parts of the page; whatever is said in them is text, never markup. */
+/* Small parts of the page; their content is text, never markup. */
 
 function part(name, attributes = {}, ...children) {
   const made = document.createElement(name);

@@ -78,10 +78,10 @@ class Inspector {
     const pixel = view.pixel(at);
     const label = view.byKey.get("labels").values[pixel];
     const answer = view.byKey.get(`map-${model}`)?.values[pixel] ?? 0;
-    const said = new Map();
-    if (label) said.set(label, "its label");
-    if (answer) said.set(answer, said.has(answer) ? `label and prediction of ${model}` : `prediction of ${model}`);
-    const found = await Promise.all([...said].map(async ([code, why]) => ({ why, mean: await view.meanOf(code) })));
+    const classes = new Map();
+    if (label) classes.set(label, "its label");
+    if (answer) classes.set(answer, classes.has(answer) ? `label and prediction of ${model}` : `prediction of ${model}`);
+    const found = await Promise.all([...classes].map(async ([code, why]) => ({ why, mean: await view.meanOf(code) })));
     return found.filter(({ mean }) => mean);
   }
 

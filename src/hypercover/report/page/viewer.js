@@ -103,8 +103,8 @@ class Viewer {
     const pixel = this.view.pixel(at);
     const { words } = this.view.place(at);
     const layers = [...new Set([this.stage.left, this.stage.mode === "one" ? this.stage.left : this.stage.right])];
-    const said = layers.filter(({ kind }) => kind !== "rgb").map((layer) => `${layer.name}: ${layer.say(pixel)}`);
-    this.here.textContent = [words, ...said].join(" · ");
+    const values = layers.filter(({ kind }) => kind !== "rgb").map((layer) => `${layer.name}: ${layer.say(pixel)}`);
+    this.here.textContent = [words, ...values].join(" · ");
   }
 
   async inspect(at) {

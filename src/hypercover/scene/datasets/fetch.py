@@ -223,7 +223,7 @@ def unpack(archive: Path, name: str, target: Path) -> bool:
             f"{archive} is a damaged archive; remove it and fetch it again."
         ) from error
     except RuntimeError as error:
-        raise RunError(f"{archive} asks for a password; unpack it by hand.") from error
+        raise RunError(f"{archive} requires a password; unpack it by hand.") from error
 
 
 def _extract(archive: Path, name: str, target: Path, depth: int) -> bool:

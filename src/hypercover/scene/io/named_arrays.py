@@ -501,7 +501,7 @@ def band_table(arrays: NamedArrays, count: int) -> BandTable:
     counted = None if numbers is None else band_numbers(numbers[1])
     bad = None if good is None else np.asarray(good[1] == 0)
     used = [repr(found[0].name) for found in (numbers, centres, widths, good) if found]
-    notes = (f"Band lists beside the image: {', '.join(used)}.",) if used else ()
+    notes = (f"Band lists next to the image: {', '.join(used)}.",) if used else ()
     if centres is None:
         return BandTable(None, None, bad, counted, notes)
     nm, centre_notes = to_nanometres(centres[1], _unit(centres[0]))

@@ -236,7 +236,9 @@ def place_by_map_info(
         north + (row - 1) * high,
     )
     if not np.isfinite(transform).all() or not wide * high > 0:
-        return cube, ("The map info of the file is no valid georeference and was ignored.",)
+        return cube, (
+            "The map info of the file is not a valid georeference and was ignored.",
+        )
     placed = with_grid(cube, Grid(rows, cols, crs, transform))
     return placed, () if crs else ("The coordinate system of the file is unknown.",)
 

@@ -93,7 +93,7 @@ def check_raster(dataset: Any, path: Path) -> None:
         return
     if (found := path.stat().st_size) < needed:
         raise SceneError(
-            f"{path} is cut short: its header asks for {needed:,} bytes and {found:,} "
+            f"{path} is truncated: its header requires {needed:,} bytes and {found:,} "
             "are there; copy or download it again."
         )
 
@@ -124,7 +124,7 @@ def _raw_length(dataset: Any, path: Path) -> int:
         return 0
     offset = tags.get("header_offset", "0").strip() or "0"
     if not offset.isdecimal():
-        raise SceneError(f"The header offset {offset!r} of {path} is no number; fix it.")
+        raise SceneError(f"The header offset {offset!r} of {path} is not a number; fix it.")
     header = 128 if dataset.driver == "LAN" else int(offset)
     bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
     item = np.dtype(dataset.dtypes[0]).itemsize * 8 if bits is None else int(bits)

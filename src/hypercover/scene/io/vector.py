@@ -490,7 +490,9 @@ def _coded(shapes: _Shapes, path: Path) -> tuple[Ints, dict[int, str], frozenset
 def _from_numbers(shapes: _Shapes, path: Path) -> Ints:
     values = shapes.classes
     if values.dtype.kind not in "uifb":
-        raise LabelError(f"{shapes.field!r} of {path} is no number or text; name another.")
+        raise LabelError(
+            f"{shapes.field!r} of {path} is neither number nor text; name another."
+        )
     stated = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
     numbers = np.where(stated, values, 0).astype(np.float64)
     odd = numbers[(numbers != np.floor(numbers)) | (numbers < 0) | (numbers > MAX_CODE)]

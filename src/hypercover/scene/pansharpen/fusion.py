@@ -18,7 +18,7 @@ from hypercover.scene.grid import with_grid
 from hypercover.scene.metadata import clean_header, select_header_bands, with_header
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.pansharpen import registration
-from hypercover.scene.scene import Scene, check_size, largest_of
+from hypercover.scene.scene import Scene, check_magnitude, largest_of
 from hypercover.scene.tile_store import TileStore, load_or_compute, scene_identity
 from hypercover.scene.tiling import Tile, lazy_cube, tiles
 from hypercover.types import Array, Arrays, Floats, Indices, Mask, Progress
@@ -281,7 +281,7 @@ class _Sharpening:
 
     @property
     def nodata(self) -> float:
-        """Value that stands for no data in the result."""
+        """Value that means no data in the result."""
         if self.bands.nodata is not None:
             return self.bands.nodata
         return float("nan") if self.dtype.kind == "f" else 0.0
@@ -291,7 +291,7 @@ class _Sharpening:
         margin = registration.filter_radius(self.laid.levels)
         inside, padding = Tile(rows, cols).with_margin(margin, self.pan.shape)
         values, valid = self.pan.read_valid(inside.rows, inside.cols)
-        check_size(largest_of(values, valid), self.pan.name)
+        check_magnitude(largest_of(values, valid), self.pan.name)
         whole = registration.fill_gaps(_floating(values), valid)[0]
         return np.pad(whole, padding, mode="edge"), np.pad(valid, padding)
 
@@ -307,7 +307,7 @@ class _Sharpening:
                 slice(max(part.start - _AROUND, 0), min(part.stop + _AROUND, size))
             )
         values, valid = self.bands.read_valid(*parts)
-        check_size(largest_of(values, valid), self.bands.name)
+        check_magnitude(largest_of(values, valid), self.bands.name)
         fine = registration.fill_gaps(_floating(values[positions]), valid)
         for axis in (1, 0):
             fine = registration.interpolate(fine, places[axis], axis + 1, parts[axis].start)
