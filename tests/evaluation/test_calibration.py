@@ -384,7 +384,7 @@ def test_what_are_no_probabilities_is_refused(row):
 
 @pytest.mark.parametrize("shape", [(2, 3), (3, 4), (2, 4, 1), (2,)])
 def test_other_shapes_are_refused_of_temperature(shape):
-    with pytest.raises(CallError, match="one row a pixel"):
+    with pytest.raises(CallError, match="one row per pixel"):
         fit_temperature(np.full(shape, 0.25), [3, 7], CLASSES)
 
 
