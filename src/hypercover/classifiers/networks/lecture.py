@@ -26,7 +26,7 @@ _CACHE_BYTES = 2**22
 def relu_pool(values: torch.Tensor, pool: int, pad: int) -> torch.Tensor:
     """Apply ReLU, max-pool along the bands, and pad the bands with zeros.
 
-    A compiled loop does it while training on a CPU (see ``networks.pooling``), with
+    A compiled loop does it for batches on a CPU (see ``networks.pooling``), with
     the same numbers.
 
     Parameters
@@ -47,8 +47,9 @@ def relu_pool(values: torch.Tensor, pool: int, pad: int) -> torch.Tensor:
     >>> relu_pool(values, pool=2, pad=1).flatten().tolist()
     [0.0, 3.0, 0.0, 0.0]
     """
-    if torch.is_grad_enabled() and values.requires_grad and _is_plain_cpu_tensor(values):
-        # numba takes a second to import, which prediction need not pay
+    trained = torch.is_grad_enabled() and values.requires_grad
+    if _is_plain_cpu_tensor(values) and (trained or values.shape[0] > 1):
+        # numba takes a second to import, which the prediction of tiles need not pay
         from hypercover.classifiers.networks import pooling
 
         if values.dtype in pooling.SUPPORTED_DTYPES:

@@ -1,4 +1,4 @@
-"""ReLU, max-pooling along the bands and zero padding in one compiled pass, for training.
+"""ReLU, max-pooling along the bands and zero padding in one compiled pass.
 
 PyTorch reads and writes the activations three times for these operations and three
 times for their gradient.  One compiled loop makes a training step of the lecture's
