@@ -1,4 +1,4 @@
-""""""
+"""Losses, class weights and learning-rate schedules, against PyTorch and Keras."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,6 @@
-""""""
+"""`KernelGridSearch` against scikit-learn's `GridSearchCV`, cell by cell."""
 
+import matplotlib
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
@@ -315,7 +316,7 @@ def test_threads_and_memory_that_do_not_suffice(samples, option, words):
 
 
 def test_results_turn_into_a_table_and_a_plot(samples):
-    pytest.importorskip("matplotlib").use("agg")
+    matplotlib.use("agg")
     search = KernelGridSearch(SVC(), GRID, cv=3, refit=False)
     with pytest.raises(NotFittedError):
         search.to_frame()
