@@ -79,7 +79,7 @@ class TestCutShort:
     def test_envi_says_how_much_is_missing(self, tmp_path, values, keep):
         cut(tif(tmp_path / "a.img", values, driver="ENVI"), keep)
         for name in ("a.hdr", "a.img"):
-            with pytest.raises(SceneError, match="asks for 1,716 bytes"):
+            with pytest.raises(SceneError, match="requires 1,716 bytes"):
                 open_scene(tmp_path / name)
 
     @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ class TestHeaders:
         with pytest.raises(SceneError, match=r"a\.img is empty"):
             open_scene(header)
         (tmp_path / "a.img").write_bytes(values.tobytes()[:900])
-        with pytest.raises(SceneError, match="cut short: its header asks for 1,716 bytes"):
+        with pytest.raises(SceneError, match="truncated: its header requires 1,716 bytes"):
             open_scene(header)
 
 
