@@ -1,7 +1,7 @@
 """What one tree per band saves an attribute profile of many thresholds.
 
 An ESDAP of 1000 × 1000 pixels, 4 smooth bands with noise, 10 thresholds of area and 10
-of standard deviation each: with one tree per band, as ``Profiles`` does it, and in the
+of standard deviation each: with one tree per band, as ``AttributeProfiles`` does it, and in the
 form that builds a tree for every threshold, timed on a stated part of the thresholds
 and scaled to all.  Both run on the same cores, and both images are compared.  The last
 line is the ratio of their seconds.
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
-from hypercover.features.profiles import Profiles
+from hypercover.features.profiles import AttributeProfiles
 from hypercover.scene.scene import Scene
 
 Stack = npt.NDArray[np.float32]
@@ -44,7 +44,7 @@ def timed(
 ) -> tuple[Seconds, Stack]:
     """Make the profiles; return seconds by the clock and of all processors, and features."""
     began = np.array([time.perf_counter(), time.process_time()])
-    profiles = Profiles(list(thresholds), thresholds, n_jobs=jobs).fit(scene)
+    profiles = AttributeProfiles(list(thresholds), thresholds, n_jobs=jobs).fit(scene)
     values: Stack = profiles.transform(scene).cube.values
     return np.array([time.perf_counter(), time.process_time()]) - began, values
 

@@ -25,7 +25,9 @@ def test_components_are_those_of_scikit_learn(textured):
     found = feature.transform(textured).cube.values[:, textured.valid].T
     scaled = StandardScaler().fit_transform(spectra_of(textured))
     truth = KernelPCA(5, kernel="rbf", gamma=0.03).fit(scaled)
-    np.testing.assert_allclose(feature.variances_, truth.eigenvalues_ / len(scaled))
+    np.testing.assert_allclose(
+        feature.explained_variance_, truth.eigenvalues_ / len(scaled)
+    )
     expected = truth.transform(scaled)
     np.testing.assert_allclose(found, matched(found, expected), rtol=1e-4, atol=1e-6)
 
@@ -42,10 +44,10 @@ def test_projecting_the_sample_again_gives_its_own_coordinates(textured):
     feature = KPCA(4).fit(textured)
     found = feature.transform(textured).cube.values[:, textured.valid].T
     # The coordinates of the sample are the scaled eigenvectors: a · λ.
-    expected = feature.coefficients_ * feature.variances_ * len(found)
+    expected = feature.coefficients_ * feature.explained_variance_ * len(found)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.var(axis=0), feature.variances_, rtol=1e-4)
-    assert (np.diff(feature.variances_) < 0).all()
+    np.testing.assert_allclose(found.var(axis=0), feature.explained_variance_, rtol=1e-4)
+    assert (np.diff(feature.explained_variance_) < 0).all()
 
 
 def test_a_very_wide_kernel_is_linear(textured, placed):
@@ -60,7 +62,7 @@ def test_a_very_wide_kernel_is_linear(textured, placed):
 def test_the_width_is_chosen_by_the_median_distance(textured):
     scaled = StandardScaler().fit_transform(spectra_of(textured))
     expected = 1 / (2 * np.median(pdist(scaled)) ** 2)
-    assert KPCA(2).fit(textured).width_ == pytest.approx(expected)
+    assert KPCA(2).fit(textured).gamma_ == pytest.approx(expected)
 
 
 def test_the_seed_draws_the_sample_and_nothing_else(textured):
@@ -110,7 +112,7 @@ def test_equal_pixels_have_equal_features(placed):
 def test_mostly_equal_pixels_still_have_a_width(placed):
     cube = np.ones((2, 10, 10))
     cube[:, 0, :3] = [[2, 3, 4], [5, 1, 2]]
-    assert np.isfinite(KPCA(1).fit(placed(cube)).width_)
+    assert np.isfinite(KPCA(1).fit(placed(cube)).gamma_)
 
 
 @pytest.mark.parametrize(

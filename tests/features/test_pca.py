@@ -17,7 +17,7 @@ def test_components_are_those_of_scikit_learn(textured):
     feature = PCA(4).fit(textured)
     stack = feature.transform(textured)
     truth = SklearnPCA(4).fit(spectra_of(textured))
-    np.testing.assert_allclose(feature.variances_, truth.explained_variance_)
+    np.testing.assert_allclose(feature.explained_variance_, truth.explained_variance_)
     found = stack.cube.values[:, textured.valid].T
     expected = truth.transform(spectra_of(textured))
     signs = np.sign((found * expected).sum(axis=0))
@@ -53,7 +53,7 @@ def test_an_integer_cube_is_read_as_it_is(placed):
     cube = np.random.default_rng(0).integers(1, 9, (3, 6, 5)).astype(np.uint16)
     feature = PCA(2).fit(placed(cube))
     truth = SklearnPCA(2).fit(cube.reshape(3, -1).T)
-    np.testing.assert_allclose(feature.variances_, truth.explained_variance_)
+    np.testing.assert_allclose(feature.explained_variance_, truth.explained_variance_)
 
 
 def test_what_was_learnt_can_be_kept(textured):

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features import feature
 from hypercover.features.chain import ROME_AREAS, Chain
-from hypercover.features.profiles import Profiles
+from hypercover.features.profiles import AttributeProfiles
 from hypercover.features.tree_of_shapes import (
     ATTRIBUTES,
     RULES,
@@ -140,7 +140,9 @@ def test_a_bright_and_a_dark_square_go_at_their_own_area():
     band = np.full((20, 24), 5.0)
     band[2:5, 3:6], band[10:15, 12:17] = 9.0, 1.0
     stack = (
-        Profiles(thresholds=[9, 10, 26]).fit(scene_of([band])).transform(scene_of([band]))
+        AttributeProfiles(thresholds=[9, 10, 26])
+        .fit(scene_of([band]))
+        .transform(scene_of([band]))
     )
     same, at_9, at_10, at_26 = stack.cube.values
     np.testing.assert_array_equal(same, band)
@@ -197,7 +199,9 @@ def test_the_level_around_a_band_is_the_median_of_its_edge():
 def test_pixels_without_data_stay_without_and_count_nowhere():
     band = np.full((1, 12, 12), 2.0)
     band[0, 4:8, 4:8], band[0, 5, 5], band[0, :2] = 6.0, np.nan, np.nan
-    stack = Profiles(thresholds=[15, 16]).fit(scene_of(band)).transform(scene_of(band))
+    stack = (
+        AttributeProfiles(thresholds=[15, 16]).fit(scene_of(band)).transform(scene_of(band))
+    )
     nan = np.isnan(band[0])
     assert (np.isnan(stack.cube.values) == nan).all()
     same, at_15, at_16 = stack.cube.values[:, ~nan]
@@ -213,7 +217,10 @@ def test_no_value_where_there_is_no_data_matters():
     other = bands.copy()
     other[1, 5:9, 5:9] = 1e9
     made = [
-        Profiles("area+std+inertia").fit(scene_of(one)).transform(scene_of(one)).cube.values
+        AttributeProfiles("area+std+inertia")
+        .fit(scene_of(one))
+        .transform(scene_of(one))
+        .cube.values
         for one in (bands, other)
     ]
     np.testing.assert_array_equal(*made)
@@ -221,7 +228,7 @@ def test_no_value_where_there_is_no_data_matters():
 
 def test_each_band_comes_once_and_then_every_filter_of_every_attribute():
     scene = scene_of(np.random.default_rng(0).random((2, 9, 8)) + 1, band=[4, 7])
-    stack = Profiles("area+std", thresholds={"area": [2, 4.5], "std": [0.25]})
+    stack = AttributeProfiles("area+std", thresholds={"area": [2, 4.5], "std": [0.25]})
     made = stack.fit(scene).transform(scene)
     assert made.cube.band_name.values.tolist() == [
         *("band 4", "band 4 area<2", "band 4 area<4.5", "band 4 std<0.25"),
@@ -242,7 +249,9 @@ def test_each_band_comes_once_and_then_every_filter_of_every_attribute():
 @pytest.mark.parametrize("rule", RULES)
 def test_profiles_follow_their_rule(rule):
     bands = np.random.default_rng(0).random((1, 20, 25)) + 1
-    profiles = Profiles("inertia", thresholds=[0.2], rule=rule).fit(scene_of(bands))
+    profiles = AttributeProfiles("inertia", thresholds=[0.2], rule=rule).fit(
+        scene_of(bands)
+    )
     (_, made) = profiles.transform(scene_of(bands)).cube.values
     np.testing.assert_array_equal(
         made, np.float32(filtered(bands[0], "inertia", 0.2, rule))
@@ -256,7 +265,7 @@ def test_what_is_known_of_a_scene_stays():
     labels = np.ones((9, 8), dtype=np.uint8)
     scene = scene.with_labels(labels).noting("A note.")
     scene = scene.replace(cube=with_grid(scene.cube, Grid(9, 8, None, (2, 0, 5, 0, -2, 7))))
-    made = Profiles(thresholds=[3]).fit(scene).transform(scene)
+    made = AttributeProfiles(thresholds=[3]).fit(scene).transform(scene)
     assert made.grid == scene.grid
     assert made.labels is scene.labels
     assert (made.name, made.notes, made.legend) == (scene.name, scene.notes, scene.legend)
@@ -284,27 +293,29 @@ def test_the_rome_chain_makes_55_features_of_5_bands():
 def test_another_scene_gets_the_thresholds_of_the_first():
     rng = np.random.default_rng(0)
     first, second = (scene_of(rng.random((2, 15, 16)) + scale) for scale in (1, 5))
-    profiles = Profiles("area+std", thresholds="automatic", count=3).fit(first)
+    profiles = AttributeProfiles("area+std", thresholds="automatic", count=3).fit(first)
     here, there = profiles.transform(first), profiles.transform(second)
     assert here.cube.band_name.values.tolist() == there.cube.band_name.values.tolist()
-    alone = Profiles("area+std", thresholds="automatic", count=3).fit(second)
+    alone = AttributeProfiles("area+std", thresholds="automatic", count=3).fit(second)
     assert alone.thresholds_ != profiles.thresholds_
 
 
 @pytest.mark.parametrize("thresholds", [None, "automatic", {"std": [0.1, 0.2]}])
 def test_a_saved_profile_makes_the_same_features(thresholds):
     scene = scene_of(np.random.default_rng(0).random((2, 15, 16)) + 1)
-    profiles = Profiles("area+std", thresholds, count=4, rule="max", resolution=100)
+    profiles = AttributeProfiles(
+        "area+std", thresholds, count=4, rule="max", resolution=100
+    )
     made = profiles.fit(scene).transform(scene)
     settings, arrays = profiles.state()
-    again = Profiles.from_state(json.loads(json.dumps(settings)), arrays)
+    again = AttributeProfiles.from_state(json.loads(json.dumps(settings)), arrays)
     xr.testing.assert_identical(again.transform(scene).cube, made.cube)
     assert again.state() == (settings, arrays)
 
 
 def test_a_constant_band_is_only_itself_where_thresholds_are_its_own():
     bands = np.stack([np.full((9, 8), 3.0), np.random.default_rng(0).random((9, 8))])
-    profiles = Profiles("std=formula+inertia=automatic").fit(scene_of(bands))
+    profiles = AttributeProfiles("std=formula+inertia=automatic").fit(scene_of(bands))
     assert [len(own["std"]) for own in profiles.thresholds_] == [0, 11]
     assert profiles.thresholds_[0]["inertia"] == ()
     names = profiles.transform(scene_of(bands)).cube.band_name.values.tolist()
@@ -313,17 +324,17 @@ def test_a_constant_band_is_only_itself_where_thresholds_are_its_own():
 
 def test_areas_taken_for_an_unknown_pixel_size_are_said():
     scene = scene_of(np.random.default_rng(0).random((1, 9, 8)) + 1)
-    made = Profiles().fit(scene).transform(scene)
+    made = AttributeProfiles().fit(scene).transform(scene)
     assert made.notes[-1].startswith("The pixel size is unknown")
     assert made.cube.band_name.values[1] == "band 1 area<50"
-    assert Profiles(resolution=20).fit(scene).transform(scene).notes == ()
+    assert AttributeProfiles(resolution=20).fit(scene).transform(scene).notes == ()
 
 
 def test_the_size_of_a_pixel_is_read_from_the_image():
     scene = scene_of(np.random.default_rng(0).random((1, 9, 8)) + 1)
     grid = Grid(9, 8, "EPSG:32616", (10.0, 0.0, 5e5, 0.0, -10.0, 4e6))
     placed = scene.replace(cube=with_grid(scene.cube, grid))
-    made = Profiles("area", "formula").fit(placed).transform(placed)
+    made = AttributeProfiles("area", "formula").fit(placed).transform(placed)
     assert made.cube.band_name.values[[1, 14]].tolist() == [
         "band 1 area<100",
         "band 1 area<1400",
@@ -333,7 +344,10 @@ def test_the_size_of_a_pixel_is_read_from_the_image():
 def test_threads_change_nothing():
     scene = scene_of(np.random.default_rng(0).random((5, 30, 31)) + 1)
     one, four = (
-        Profiles("area+std", "automatic", n_jobs=jobs).fit(scene).transform(scene).cube
+        AttributeProfiles("area+std", "automatic", n_jobs=jobs)
+        .fit(scene)
+        .transform(scene)
+        .cube
         for jobs in (1, 4)
     )
     xr.testing.assert_identical(one, four)
@@ -342,7 +356,7 @@ def test_threads_change_nothing():
 def test_progress_rises_to_the_whole():
     scene = scene_of(np.random.default_rng(0).random((3, 9, 8)) + 1)
     said = []
-    profiles = Profiles(thresholds=[2, 3], n_jobs=2).fit(scene)
+    profiles = AttributeProfiles(thresholds=[2, 3], n_jobs=2).fit(scene)
     profiles.transform(scene, progress=lambda done, total: said.append((done, total)))
     done, total = zip(*said, strict=True)
     assert len(set(total)) == 1
@@ -420,7 +434,7 @@ def test_a_failure_in_one_band_is_the_failure():
 )
 def test_settings_that_mean_nothing_are_refused_in_one_sentence(settings, sentence):
     with pytest.raises(CallError, match=sentence) as caught:
-        Profiles(**settings)
+        AttributeProfiles(**settings)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
 
@@ -428,13 +442,13 @@ def test_settings_that_mean_nothing_are_refused_in_one_sentence(settings, senten
 def test_scenes_that_cannot_be_profiled_are_refused():
     scene = scene_of(np.random.default_rng(0).random((2, 9, 8)) + 1)
     with pytest.raises(ModelError, match="call fit with a scene first"):
-        Profiles().transform(scene)
+        AttributeProfiles().transform(scene)
     with pytest.raises(ModelError, match="fitted on 2 bands and here has 1"):
-        Profiles().fit(scene).transform(scene_of(scene.cube.values[:1]))
+        AttributeProfiles().fit(scene).transform(scene_of(scene.cube.values[:1]))
     with pytest.raises(SceneError, match="No pixel of here holds data"):
-        Profiles().fit(scene_of(np.full((1, 3, 3), np.nan)))
+        AttributeProfiles().fit(scene_of(np.full((1, 3, 3), np.nan)))
     with pytest.raises(SceneError, match="no georeference in m"):
-        Profiles(thresholds="formula").fit(scene)
+        AttributeProfiles(thresholds="formula").fit(scene)
 
 
 @pytest.mark.parametrize(
@@ -462,10 +476,10 @@ def test_scenes_that_cannot_be_profiled_are_refused():
 )
 def test_a_damaged_state_is_refused(change):
     scene = scene_of(np.random.default_rng(0).random((1, 9, 8)) + 1)
-    settings, arrays = Profiles(thresholds=[3]).fit(scene).state()
+    settings, arrays = AttributeProfiles(thresholds=[3]).fit(scene).state()
     with pytest.raises(ModelError, match="not readable"):
-        Profiles.from_state(settings | change, arrays)
+        AttributeProfiles.from_state(settings | change, arrays)
     name = next(iter(change))
     del settings[name]
     with pytest.raises(ModelError, match="not readable"):
-        Profiles.from_state(settings, arrays)
+        AttributeProfiles.from_state(settings, arrays)

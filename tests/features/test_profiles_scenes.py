@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from hypercover.features.chain import Chain
-from hypercover.features.profiles import Profiles
+from hypercover.features.profiles import AttributeProfiles
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
 
@@ -18,7 +18,11 @@ def salinas(data_folder):
 
 def profiled(values):
     scene = Scene(xr.DataArray(values, dims=("band", "y", "x")))
-    return Profiles("area=20/200+std=5/40+inertia=0.2/0.4").fit(scene).transform(scene)
+    return (
+        AttributeProfiles("area=20/200+std=5/40+inertia=0.2/0.4")
+        .fit(scene)
+        .transform(scene)
+    )
 
 
 def test_a_real_scene_is_profiled_alike_as_a_negative_and_turned(salinas):
@@ -31,7 +35,7 @@ def test_a_real_scene_is_profiled_alike_as_a_negative_and_turned(salinas):
 
 
 def test_fields_get_simpler_with_every_threshold(salinas):
-    made = Profiles("area=10/100/1000").fit(salinas).transform(salinas).cube.values
+    made = AttributeProfiles("area=10/100/1000").fit(salinas).transform(salinas).cube.values
     for band in range(salinas.n_bands):
         images = made[4 * band : 4 * band + 4]
         borders = [int((np.diff(image, axis=1) != 0).sum()) for image in images]

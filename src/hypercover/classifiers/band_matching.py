@@ -19,6 +19,8 @@ _OTHER_NUMBER_COST = 1e-6
 """Cost in nm² of a band with another number: it decides between equally near bands."""
 _UNKNOWN_COST = 1e9
 """Cost of a pair with an unknown wavelength: any other pair is preferred."""
+_IMPOSSIBLE_COST = 1e15
+"""Cost of a pair that may not match."""
 _MAX_PAIRS = 20_000_000
 _MAX_NAMES, _MAX_DETAILS = 8, 3
 _FEATURE_NAME = re.compile(r"(?:k?pca|mnf)\d+\b|.* (?:area|std|inertia)<")
@@ -124,64 +126,31 @@ def _match_by_wavelength(model: ModelCard, present: Ints, scene: Floats) -> list
     It is the assignment with the smallest sum of squared distances, which keeps two
     overlapping detectors in order when all wavelengths are shifted a little.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import (
-        maximum_bipartite_matching,
-        min_weight_full_bipartite_matching,
-    )
+    from scipy.optimize import linear_sum_assignment
 
     numbers = np.asarray(model.bands)
+    if len(numbers) * len(scene) > _MAX_PAIRS:
+        raise ModelError(
+            f"The model has {len(numbers):,} bands and the scene {len(scene):,}, too many to "
+            "match by wavelength; train it again on fewer bands."
+        )
     centres = _as_floats(model.wavelengths, len(numbers))
     widths = _as_floats(model.fwhm, len(numbers))
-    own, other = _candidate_pairs(centres, widths, scene)
-    unknown = ~np.isfinite(centres[own]) | ~np.isfinite(scene[other])
-    same_number = numbers[own] == present[other]
-    possible = same_number | ~unknown
-    costs = 1 + np.where(unknown, _UNKNOWN_COST, np.abs(centres[own] - scene[other]) ** 2)
-    costs = costs + np.where(same_number, 0.0, _OTHER_NUMBER_COST)
-    graph = coo_array(
-        (costs[possible], (own[possible], other[possible])),
-        shape=(len(numbers), len(present)),
-    ).tocsr()
-    matched = maximum_bipartite_matching(graph, perm_type="column")
-    missing = np.flatnonzero(matched < 0)
+    # no band is wider than its own wavelength, whatever a card states
+    tolerance = np.fmax(_TOLERANCE, np.minimum(widths, centres) / 2) * _ROUNDING
+    distances = np.abs(centres[:, None] - scene)
+    unknown, same_number = ~np.isfinite(distances), numbers[:, None] == present
+    possible = np.where(unknown, same_number, distances <= tolerance[:, None])
+    costs = np.where(unknown, _UNKNOWN_COST, distances**2)
+    costs += np.where(same_number, 0.0, _OTHER_NUMBER_COST)
+    costs[~possible] = _IMPOSSIBLE_COST
+    rows, columns = linear_sum_assignment(costs)
+    missing = np.setdiff1d(np.arange(len(numbers)), rows[possible[rows, columns]])
     if len(missing):
         lacks = _describe_missing(numbers, centres, scene, missing)
         raise _missing_bands(len(numbers), len(present), lacks)
-    rows, columns = min_weight_full_bipartite_matching(graph)
-    positions: list[int] = columns[np.argsort(rows)].tolist()
+    positions: list[int] = columns.tolist()
     return positions
-
-
-def _candidate_pairs(centres: Floats, widths: Floats, scene: Floats) -> tuple[Indices, ...]:
-    """Return the pairs of a model's band and a scene's band that may match."""
-    # no band is wider than its own wavelength, whatever a card states
-    tolerance = np.fmax(_TOLERANCE, np.minimum(widths, centres) / 2)
-    order = np.argsort(scene, kind="stable")
-    known = order[np.isfinite(scene[order])]
-    first = np.searchsorted(scene[known], centres - tolerance * _ROUNDING, side="left")
-    stop = np.searchsorted(scene[known], centres + tolerance * _ROUNDING, side="right")
-    counts = np.where(np.isfinite(centres), np.maximum(stop - first, 0), 0)
-    model_unknown = np.flatnonzero(~np.isfinite(centres))
-    model_known = np.flatnonzero(np.isfinite(centres))
-    scene_unknown = np.flatnonzero(~np.isfinite(scene))
-    pairs = (
-        counts.sum() + len(model_unknown) * len(scene) + len(scene_unknown) * len(centres)
-    )
-    if pairs > _MAX_PAIRS:
-        raise ModelError(
-            "The model's bands are so close together that wavelengths cannot tell them "
-            "apart; train it again on an image with the widths (FWHM) of its bands."
-        )
-    near = np.repeat(np.arange(len(centres)), counts)
-    steps = np.arange(len(near)) - np.repeat(np.cumsum(counts) - counts, counts)
-    own = (near, model_unknown.repeat(len(scene)), model_known.repeat(len(scene_unknown)))
-    other = (
-        known[first.repeat(counts) + steps],
-        np.tile(np.arange(len(scene)), len(model_unknown)),
-        np.tile(scene_unknown, len(model_known)),
-    )
-    return np.concatenate(own), np.concatenate(other)
 
 
 def _missing_bands(n_model: int, n_scene: int, lacks: str) -> ModelError:
@@ -303,11 +272,6 @@ def _format_band_numbers(numbers: list[int]) -> str:
     >>> _format_band_numbers([104, 105, 106, 220])
     'bands 104-106, 220'
     """
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    parts = [str(a) if a == b else f"{a}-{b}" for a, b in runs]
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
     return f"{'band' if len(numbers) == 1 else 'bands'} {', '.join(parts)}"

@@ -11,7 +11,7 @@ import xarray as xr
 from hypercover.errors import CallError
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Feature, feature_scene, subprogress
-from hypercover.features.profiles import Profiles
+from hypercover.features.profiles import AttributeProfiles
 from hypercover.features.tree_of_shapes import border_pixels
 from hypercover.scene.io.limits import fits_in_memory
 from hypercover.scene.nodata import without_nodata
@@ -176,7 +176,9 @@ def _visit(
     levels: BorderLevels = []
     for place, feature in enumerate(chain.features):
         visit(place, feature, scene)
-        levels.append(edge_medians(scene) if isinstance(feature, Profiles) else None)
+        levels.append(
+            edge_medians(scene) if isinstance(feature, AttributeProfiles) else None
+        )
         if place + 1 < len(chain.features):
             scene = _blockwise(feature, scene, overlap, levels[-1])
     return levels
@@ -212,7 +214,7 @@ def _blockwise(
     feature: Feature, scene: Scene, overlap: int | None, outside: list[float] | None
 ) -> Scene:
     """Return the lazy scene of one fitted feature."""
-    if isinstance(feature, Profiles) and outside is not None:
+    if isinstance(feature, AttributeProfiles) and outside is not None:
         feature = feature.surrounded_by(outside)
     margin = feature.reach if feature.reach is not None else overlap or 0
     names = _output_names(feature, scene)

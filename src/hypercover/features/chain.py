@@ -1,7 +1,7 @@
 """Chains of image features, from the bands of a scene to a stack of features."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -28,7 +28,9 @@ FEATURES: Mapping[str, _FeatureEntry] = {
     "kpca": _FeatureEntry("KPCA", "components", "kernel principal components"),
     "pca": _FeatureEntry("PCA", "components", "principal components"),
     "mnf": _FeatureEntry("MNF", "components", "minimum noise fraction"),
-    "esdap": _FeatureEntry("Profiles", "attributes", "self-dual attribute profiles"),
+    "esdap": _FeatureEntry(
+        "AttributeProfiles", "attributes", "self-dual attribute profiles"
+    ),
 }
 
 _LIST_SETTING = "attributes"
@@ -252,13 +254,18 @@ class Chain:
         self, scene: Scene, *, seed: int = 0, progress: Progress | None = None
     ) -> Scene:
         """Fit the chain and return the scene of its features in one pass."""
-        for feature, part in _with_progress(self.features, progress):
-            scene = _fit_transform(feature, scene, seed, part)
+        parts = 2 * len(self.features)
+        for place, feature in enumerate(self.features):
+            feature.fit(scene, seed=seed, progress=subprogress(progress, 2 * place, parts))
+            scene = feature.transform(
+                scene, progress=subprogress(progress, 2 * place + 1, parts)
+            )
         return scene
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
         """Return a scene whose bands are the features."""
-        for feature, part in _with_progress(self.features, progress):
+        for place, feature in enumerate(self.features):
+            part = subprogress(progress, place, len(self.features))
             scene = feature.transform(scene, progress=part)
         return scene
 
@@ -267,14 +274,14 @@ class Chain:
 
         Array names start with the position of their step, as in ``0.mean``.
         """
-        states = [feature.state() for feature in self.features]
+        settings, parts = zip(*(feature.state() for feature in self.features), strict=True)
         arrays = {
             f"{place}.{name}": array
-            for place, (_, own) in enumerate(states)
-            for name, array in own.items()
+            for place, part in enumerate(parts)
+            for name, array in part.items()
         }
         steps = [step.to_json() for step in self.steps]
-        return {"steps": steps, "fitted": [settings for settings, _ in states]}, arrays
+        return {"steps": steps, "fitted": list(settings)}, arrays
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
@@ -296,36 +303,17 @@ class Chain:
             raise ModelError(
                 "The saved chain contains another chain by name; train the model again."
             )
-        chain.features = tuple(
-            step.feature_class().from_state(own, _arrays_of_step(arrays, place))
-            for place, (step, own) in enumerate(zip(chain.steps, saved.fitted, strict=True))
-        )
+        fitted = []
+        for place, (step, own) in enumerate(zip(chain.steps, saved.fitted, strict=True)):
+            start = f"{place}."
+            part = {
+                name.removeprefix(start): array
+                for name, array in arrays.items()
+                if name.startswith(start)
+            }
+            fitted.append(step.feature_class().from_state(own, part))
+        chain.features = tuple(fitted)
         return chain
-
-
-def _with_progress(
-    steps: Sequence[Feature], progress: Progress | None
-) -> Iterator[tuple[Feature, Progress | None]]:
-    """Yield features, each with its part of the progress."""
-    for place, feature in enumerate(steps):
-        yield feature, subprogress(progress, place, len(steps))
-
-
-def _fit_transform(
-    feature: Feature, scene: Scene, seed: int, progress: Progress | None
-) -> Scene:
-    """Fit a step and return its features; a fit that reports progress counts for half."""
-    fitting, reported = subprogress(progress, 0, 2), False
-
-    def report(done: int, total: int) -> None:
-        nonlocal reported
-        reported = True
-        if fitting is not None:
-            fitting(done, total)
-
-    feature.fit(scene, seed=seed, progress=report)
-    rest = subprogress(progress, 1, 2) if reported else progress
-    return feature.transform(scene, progress=rest)
 
 
 def _parse_list(text: str) -> list[Any]:
@@ -353,13 +341,6 @@ def _parse_item(item: str | Mapping[str, Any]) -> list[ChainStep]:
         else:
             steps.append(ChainStep.of(part))
     return steps
-
-
-def _arrays_of_step(arrays: Arrays, place: int) -> Arrays:
-    start = f"{place}."
-    return {
-        name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)
-    }
 
 
 ROME_AREAS = tuple(round(1000 / 0.6 * step) for step in range(1, 11))

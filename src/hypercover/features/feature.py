@@ -1,10 +1,11 @@
 """The interface of image features, which map a scene to a scene without using labels."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Annotated, Any, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -38,33 +39,43 @@ def subprogress(progress: Progress | None, place: int, parts: int) -> Progress |
     return report
 
 
-class Feature(Protocol):
-    """An image feature.
+class Feature(ABC):
+    """Base class of image features.
 
     Image features work on scenes, not on arrays (n, band): they are not
     scikit-learn transformers.  They are fitted on all valid pixels and never see a
     label, so they may be fitted before the scene is split.
     """
 
-    @property
-    def reach(self) -> int | None:
-        """Radius in pixels of the neighbourhood a value depends on; None = unbounded."""
+    reach: ClassVar[int | None] = 0
+    """Radius in pixels of the neighbourhood a value depends on; None = unbounded."""
 
+    @abstractmethod
     def outputs(self, bands: int) -> int:
         """Return the largest number of features computed from a number of bands."""
 
+    @abstractmethod
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
         """Fit to all valid pixels; slow features report *progress*."""
 
+    @abstractmethod
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
         """Return a scene whose bands are the features, in float32."""
 
+    @abstractmethod
     def state(self) -> tuple[Settings, Arrays]:
         """Return the fitted feature as JSON-able settings and arrays."""
 
     @classmethod
+    @abstractmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Restore a fitted feature after checking its state."""
+        """Restore a fitted feature from its `state`.
+
+        Raises
+        ------
+        ModelError
+            If the state is incomplete or inconsistent.
+        """
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
@@ -205,15 +216,8 @@ def map_bands(
         check_range(values[scene.valid], scene)
         return work(position, values)
 
-    if at_once == 1:
-        return [one(position) for position in range(scene.n_bands)]
     with ThreadPoolExecutor(at_once) as pool:
-        futures = [pool.submit(one, position) for position in range(scene.n_bands)]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        return list(pool.map(one, range(scene.n_bands)))
 
 
 def parallel_bands(scene: Scene, per_pixel: int, n_jobs: int | None = None) -> int:

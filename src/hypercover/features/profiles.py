@@ -5,7 +5,7 @@ from copy import copy
 from dataclasses import dataclass
 from numbers import Integral
 from threading import Lock
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,7 @@ from pydantic import Field
 from hypercover.errors import CallError, ModelError, SceneError, counted
 from hypercover.features.feature import (
     Count,
+    Feature,
     PositiveFloat,
     SavedSettings,
     Settings,
@@ -69,7 +70,7 @@ class _ProfileSettings(SavedSettings):
 
 
 @dataclass
-class Profiles:
+class AttributeProfiles(Feature):
     """Self-dual attribute profiles (SDAP) of every band, stacked (ESDAP).
 
     Works on scenes, not on arrays: a profile depends on the neighbours of a pixel.
@@ -131,7 +132,7 @@ class Profiles:
     >>> band = np.zeros((9, 9)) + 5
     >>> band[2:4, 2:4], band[6, 6] = 9, 1
     >>> scene = Scene(xr.DataArray(band[None], dims=("band", "y", "x")))
-    >>> stack = Profiles("area", thresholds=[2, 5]).fit(scene).transform(scene)
+    >>> stack = AttributeProfiles("area", thresholds=[2, 5]).fit(scene).transform(scene)
     >>> stack.cube.band_name.values.tolist()
     ['band 1', 'band 1 area<2', 'band 1 area<5']
     >>> stack.cube.values[:, 2, 2], stack.cube.values[:, 6, 6]
@@ -144,6 +145,8 @@ class Profiles:
     rule: Rule = "direct"
     resolution: float | None = None
     n_jobs: int | None = None
+    reach: ClassVar = None
+    """None: a shape may be as large as the scene, so the neighbourhood is unbounded."""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -161,26 +164,19 @@ class Profiles:
         if self.n_jobs is not None:
             self.n_jobs = _check_count(self.n_jobs, "n_jobs")
 
-    @property
-    def reach(self) -> None:
-        """None: a shape may be as large as the scene, so the neighbourhood is unbounded."""
-        return None
-
     def outputs(self, bands: int) -> int:
         """Return the largest number of features computed from a number of bands.
 
         There are fewer if automatic thresholds coincide or a band is constant.
         """
-        return bands * (1 + sum(self._max_thresholds(name) for name in self.specs))
-
-    def _max_thresholds(self, name: str) -> int:
-        """Return the largest number of thresholds of an attribute."""
-        spec = self.specs[name]
-        if isinstance(spec, tuple):
-            return len(spec)
-        if spec in AUTOMATIC:
-            return self.count
-        return len(formula_thresholds(name, np.arange(2.0), 1.0))
+        total = 1
+        for name, spec in self.specs.items():
+            if spec in AUTOMATIC:
+                total += self.count
+            else:
+                formula = formula_thresholds(name, np.arange(2.0), 1.0)
+                total += len(spec if isinstance(spec, tuple) else formula)
+        return bands * total
 
     def surrounded_by(self, levels: Sequence[float]) -> Self:
         """Return a copy with a given level around each band.
@@ -302,26 +298,23 @@ class Profiles:
         """Return settings and thresholds as JSON-able values, and no arrays."""
         settings = {
             "attributes": list(self.specs),
-            "thresholds": [_to_json(spec) for spec in self.specs.values()],
+            "thresholds": [
+                list(spec) if isinstance(spec, tuple) else spec
+                for spec in self.specs.values()
+            ],
             "count": self.count,
             "rule": self.rule,
             "resolution": self.resolution,
             "assumed": self.assumed_,
             "chosen": [
-                [_to_json(own[name]) for name in self.specs] for own in self.thresholds_
+                [list(own[name]) for name in self.specs] for own in self.thresholds_
             ],
         }
         return settings, {}
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Restore fitted profiles from their `state`.
-
-        Raises
-        ------
-        ModelError
-            If the state is incomplete or inconsistent.
-        """
+        """Restore fitted profiles from their `state`."""
         del arrays
         saved = _ProfileSettings.read(settings)
         try:
@@ -386,7 +379,3 @@ def _check_count(value: Any, name: str) -> int:
         f"The {name} of attribute profiles must be a whole number from 1 to {MAX_THRESHOLDS}, got "
         f"{str(value)[:40]!r}."
     )
-
-
-def _to_json(spec: ThresholdSpec) -> Any:
-    return list(spec) if isinstance(spec, tuple) else spec

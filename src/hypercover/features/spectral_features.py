@@ -1,7 +1,8 @@
 """Features of single spectra: PCA, MNF and KPCA, and reading the spectra of a scene."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import ClassVar, Self
 
@@ -11,6 +12,7 @@ from scipy.linalg import eigh
 from hypercover.errors import CallError, ModelError, SceneError, counted
 from hypercover.features.feature import (
     Count,
+    Feature,
     PositiveFloat,
     SavedSettings,
     Settings,
@@ -47,20 +49,18 @@ class _KPCASettings(_ComponentSettings):
 
 
 @dataclass
-class SpectralFeature:
-    """Base class of features that map each spectrum to components.
-
-    ``fit`` sets the arrays that :attr:`saved` lists, each with an underscore behind its
-    name.
-    """
+class SpectralFeature(Feature):
+    """Base class of features that map each spectrum to components."""
 
     components: int = 5
     """Number of components."""
 
     title: ClassVar[str]
     """Name of the feature; its bands are named in lower case."""
+    settings: ClassVar[type[SavedSettings]] = _ComponentSettings
+    """The saved settings: the parameters, and ``width``, the gamma of KPCA."""
     saved: ClassVar[Mapping[str, tuple[str, ...]]]
-    """Names and axes of the fitted arrays."""
+    """Names and axes of the saved arrays; `fit` sets each, with an underscore added."""
     mean_: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,11 +73,6 @@ class SpectralFeature:
                 f"got {given!r}; use for example 5."
             )
         self.components = int(given)
-
-    @property
-    def reach(self) -> int:
-        """Radius in pixels of the neighbourhood a value depends on: 0."""
-        return 0
 
     def outputs(self, bands: int) -> int:
         """Return the number of components."""
@@ -92,36 +87,40 @@ class SpectralFeature:
                 f"has {scene.n_bands}; use a scene with the same bands."
             )
         names = [f"{self.title.lower()}{at}" for at in range(1, self.components + 1)]
-        return _map_spectra(scene, self._project, names, progress)
+        values, done = empty_stack(scene, len(names)), 0
+        for (row, col), spectra in _blocks_of(scene):
+            values[:, row, col] = self._project(spectra).T
+            done += len(row)
+            if progress is not None:
+                progress(done, int(scene.valid.sum()))
+        return feature_scene(scene, values, names)
 
+    @abstractmethod
     def _project(self, spectra: Floats) -> Floats:
-        raise NotImplementedError
+        """Return the components (n, component) of spectra (n, band)."""
 
     def state(self) -> tuple[Settings, Arrays]:
         """Return the fitted feature as JSON-able settings and arrays."""
-        arrays = {name: getattr(self, f"{name}_") for name in self.saved}
-        return {"components": self.components}, arrays
+        settings = {
+            each.name: getattr(self, each.name) for each in fields(self) if each.init
+        }
+        return settings, {name: getattr(self, _attribute(name)) for name in self.saved}
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Restore a fitted feature from its `state`.
-
-        Raises
-        ------
-        ModelError
-            If the state is incomplete or inconsistent.
-        """
-        feature = cls(_ComponentSettings.read(settings).components)
-        feature._restore(arrays)
-        return feature
-
-    def _restore(self, arrays: Arrays) -> None:
-        """Set the fitted arrays after checking that their axes fit together."""
-        sizes = {"component": self.components}
-        for name, axes in self.saved.items():
+        """Restore a fitted feature after checking that the axes of its arrays fit together."""
+        saved = cls.settings.read(settings).model_dump(exclude={"width"})
+        feature, sizes = cls(**saved), {"component": saved["components"]}
+        for name, axes in cls.saved.items():
             array = saved_array(arrays, name, *map(sizes.get, axes))
             sizes |= dict(zip(axes, array.shape, strict=True))
-            setattr(self, f"{name}_", array)
+            setattr(feature, _attribute(name), array)
+        return feature
+
+
+def _attribute(name: str) -> str:
+    """Return the attribute of a saved array; variances have scikit-learn's name."""
+    return "explained_variance_" if name == "variances" else f"{name}_"
 
 
 _LINEAR = {"mean": ("band",), "directions": ("band", "component")}
@@ -161,7 +160,7 @@ class PCA(Projection):
         Mean of each band over all valid pixels.
     directions_ : array (band, component)
         Unit vectors; the largest entry of each is positive.
-    variances_ : array (component,)
+    explained_variance_ : array (component,)
         Variance of each component, in descending order.
 
     Examples
@@ -189,7 +188,7 @@ class PCA(Projection):
         variances = np.maximum(variances[::-1], 0.0)
         _check_variance(variances, self.components, scene, self.title)
         self.directions_ = fix_signs(directions[:, ::-1][:, : self.components])
-        self.variances_ = variances[: self.components]
+        self.explained_variance_ = variances[: self.components]
         return self
 
 
@@ -304,9 +303,9 @@ class KPCA(SpectralFeature):
 
     Attributes
     ----------
-    width_ : float
+    gamma_ : float
         The gamma used, in exp(-gamma · distance²) between standardised spectra.
-    variances_ : array (component,)
+    explained_variance_ : array (component,)
         Variance of each component over the sample, in descending order.
 
     References
@@ -330,6 +329,7 @@ class KPCA(SpectralFeature):
     """Gamma in exp(-gamma · distance²); None = 1 / (2 · median distance²) of the sample."""
 
     title = "KPCA"
+    settings = _KPCASettings
     saved: ClassVar = {
         "mean": ("band",),
         "weight": ("band",),
@@ -376,8 +376,8 @@ class KPCA(SpectralFeature):
         _check_variance(
             np.full(self.components, squares.max()), self.components, scene, "KPCA"
         )
-        self.width_ = float(self.gamma or _median_gamma(squares))
-        self._solve(np.exp(-self.width_ * squares), scene)
+        self.gamma_ = float(self.gamma or _median_gamma(squares))
+        self._solve(np.exp(-self.gamma_ * squares), scene)
         return self
 
     def _solve(self, kernel: Floats, scene: Scene) -> None:
@@ -392,7 +392,7 @@ class KPCA(SpectralFeature):
         self.coefficients_ = fix_signs(vectors[:, ::-1]) / np.sqrt(values)
         # The vectors sum to 0, so centring a new row reduces to this offset.
         self.offset_ = means @ self.coefficients_
-        self.variances_ = values / count
+        self.explained_variance_ = values / count
 
     def _project(self, spectra: Floats) -> Floats:
         features = np.empty((len(spectra), self.components))
@@ -401,7 +401,7 @@ class KPCA(SpectralFeature):
             block = slice(start, start + step)
             scaled = (spectra[block] - self.mean_) * self.weight_
             kernel = squared_distances(scaled, self.sample_)
-            kernel *= -self.width_
+            kernel *= -self.gamma_
             np.exp(kernel, out=kernel)
             features[block] = kernel @ self.coefficients_
         features -= self.offset_
@@ -410,22 +410,13 @@ class KPCA(SpectralFeature):
     def state(self) -> tuple[Settings, Arrays]:
         """Return the fitted feature as JSON-able settings and arrays."""
         settings, arrays = super().state()
-        more = {"sample": self.sample, "gamma": self.gamma, "width": self.width_}
-        return settings | more, arrays
+        return settings | {"width": self.gamma_}, arrays
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Restore a fitted feature from its `state`.
-
-        Raises
-        ------
-        ModelError
-            If the state is incomplete or inconsistent.
-        """
-        saved = _KPCASettings.read(settings)
-        feature = cls(saved.components, saved.sample, saved.gamma)
-        feature.width_ = saved.width
-        feature._restore(arrays)
+        """Restore a fitted feature from its `state`."""
+        feature = super().from_state(settings, arrays)
+        feature.gamma_ = float(settings["width"])
         return feature
 
 
@@ -448,33 +439,6 @@ def _blocks_of(scene: Scene) -> Iterator[tuple[Indices, Floats]]:
             spectra = cube[:, row, col].T.astype(np.float64)
             check_range(spectra, scene)
             yield np.stack((row + strip.start, col)), spectra
-
-
-def _map_spectra(
-    scene: Scene,
-    function: Callable[[Floats], Floats],
-    names: Sequence[str],
-    progress: Progress | None = None,
-) -> Scene:
-    """Apply a function to all spectra and return the results as a scene.
-
-    Parameters
-    ----------
-    function : callable
-        Takes spectra (n, band) and returns features (n, feature).
-    names : sequence of str
-        Name of each feature.
-    progress : callable, optional
-        Called with the number of completed and of all pixels.
-    """
-    values, done = empty_stack(scene, len(names)), 0
-    total = int(scene.valid.sum())
-    for (row, col), spectra in _blocks_of(scene):
-        values[:, row, col] = function(spectra).T
-        done += len(row)
-        if progress is not None:
-            progress(done, total)
-    return feature_scene(scene, values, names)
 
 
 def _count_valid(scene: Scene) -> int:
