@@ -23,7 +23,7 @@ import hypercover as hc
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.tasks.feature_tiles import write_features
 from hypercover.features.chain import Chain
-from hypercover.jobs.record import read_json
+from hypercover.jobs.task_files import read_json
 from hypercover.prediction.map_prediction import predict_image
 from hypercover.prediction.tile_tasks import SceneSource, WorkFolder
 

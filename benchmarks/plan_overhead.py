@@ -39,8 +39,8 @@ from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task, TaskKind
-from hypercover.jobs.record import TaskFiles, TaskRecord
 from hypercover.jobs.runner import run_plan
+from hypercover.jobs.task_files import TaskFiles, TaskRecord
 from hypercover.jobs.task_status import task_statuses
 
 EXECUTORS: Mapping[str, Callable[[], Executor]] = {

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 from hypercover.report.finished_run import read_image
 
 SPLITS = {

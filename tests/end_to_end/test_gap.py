@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hypercover as hc
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 
 SPLITS = {"random": "random", "centre-free": "centre-free", "overlap-free": "main"}
 WINDOW, SEEDS = 5, (3, 4)

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from hypercover.experiment.config.presets import NAMED
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 from hypercover.scene.simulation.simulate import SimulationSettings
 
 pytestmark = pytest.mark.usefixtures("sketched")

@@ -14,7 +14,7 @@ from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.run import run_experiment
 from hypercover.experiment.tasks.trial import fit_held_out_temperature, out_of_fold
 from hypercover.gis.map_writing import RIGHT, TRAINING, WRONG
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.samples import Samples, spectra_of
 

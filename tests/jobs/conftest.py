@@ -15,7 +15,7 @@ _TASKS = '''
 import os, signal, time
 from pathlib import Path
 from hypercover.errors import ModelError, OutputError
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 from hypercover.jobs.plan import Arguments, Registry, TaskKind
 
 def _mark(folder, what):

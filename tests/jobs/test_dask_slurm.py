@@ -12,9 +12,9 @@ import pytest
 from hypercover.errors import RunError
 from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import TaskFiles
 from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import run_plan
+from hypercover.jobs.task_files import TaskFiles
 
 pytestmark = pytest.mark.slow
 COUNT = 12

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercover.errors import CallError
-from hypercover.jobs.job_arrays import make_job_arrays
 from hypercover.jobs.plan import Plan, Registry, Task, TaskKind
+from hypercover.jobs.submission import make_job_arrays
 
 KINDS = Registry("shop:KINDS", {"tidy": TaskKind("shop:tidy")})
 

@@ -17,9 +17,9 @@ from hypercover.errors import CallError
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.batch_system import ElementStatus, JobArray, PBSPro, Torque
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import ArrayBatch, array_script
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.resources import JobResources
+from hypercover.jobs.submission import ArrayBatch, array_script
 
 SIZE = r"[1-9]\d*(b|kb|mb|gb|tb)"
 CLOCK = r"\d+:[0-5]\d:[0-5]\d"

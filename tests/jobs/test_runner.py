@@ -15,8 +15,8 @@ from hypercover.errors import CallError, ModelError, OutputError, RunError
 from hypercover.jobs.executor import InProcessExecutor, TaskState
 from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import Failure, result_of
 from hypercover.jobs.runner import run_plan
+from hypercover.jobs.task_files import Failure, result_of
 from hypercover.jobs.worker import main as worker
 
 

@@ -11,10 +11,10 @@ from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.batch_system import ElementStatus, JobArray, Slurm, parse_job_id
 from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import ArrayBatch, array_script, task_list
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import run_plan
+from hypercover.jobs.submission import ArrayBatch, array_script, task_list
 
 
 def made(folder, *, kind="plain", processes=1, title="run", **wishes) -> str:

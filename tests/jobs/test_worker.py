@@ -13,7 +13,7 @@ import pytest
 from hypercover import stopping
 from hypercover.errors import CallError, RunError
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import TaskFiles, result_of
+from hypercover.jobs.task_files import TaskFiles, result_of
 from hypercover.jobs.worker import do_tasks
 from hypercover.stopping import Stopped
 
@@ -114,8 +114,8 @@ def test_work_that_does_not_stop_by_itself_is_ended(tmp_path, trial_tasks, done,
 
 
 def test_work_that_ends_within_the_grace_is_kept(trial_tasks, done, warned):
-    plan = Plan((Task("only", "square", {"number": 1, "pause": 2.0}),), trial_tasks)
-    warned(0.1)
+    plan = Plan((Task("only", "square", {"number": 1, "pause": 4.0}),), trial_tasks)
+    warned(2.0)
     assert done(plan, "only", grace=60.0) == ["only: done"]
 
 

@@ -27,7 +27,7 @@ def show_plan(prepared: PreparedRun) -> None:
     """Print the tasks of a plan in the order in which they can be done."""
     from hypercover.cli.tables import new_table, show
     from hypercover.experiment.array_submission import measured_seconds, memory_of_tasks
-    from hypercover.jobs.record import task_record
+    from hypercover.jobs.task_files import task_record
 
     plan = prepared.plan
     measured = measured_seconds(plan, prepared.folder)

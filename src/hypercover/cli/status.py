@@ -7,7 +7,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, get_args
 
 from typer import Argument, Option
@@ -20,63 +19,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hypercover.experiment.preparation import PreparedRun
-    from hypercover.jobs.batch_system import Reasons
-    from hypercover.jobs.submission import Submission
-    from hypercover.jobs.task_status import TaskStatus
+    from hypercover.jobs.task_status import RunStatus, TaskStatus
 
 
 _SHOWN, _TAIL = 10, 20
 """Failed tasks that are named, and lines of their logs that are shown."""
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """The status of a run at one moment."""
-
-    tasks: Mapping[str, TaskStatus]
-    """Status of each task."""
-    submission: Submission | None
-    """What was submitted."""
-    active: bool
-    """Whether a job waits or runs."""
-
-    @property
-    def changing(self) -> bool:
-        """Whether the status can still change."""
-        names = {task.status for task in self.tasks.values()}
-        return self.active or not names.isdisjoint({"running", "waiting"})
-
-    @property
-    def lost(self) -> list[TaskStatus]:
-        """Tasks that failed or whose job is gone."""
-        return [task for task in self.tasks.values() if task.status in ("failed", "gone")]
-
-
-def read_status(prepared: PreparedRun) -> RunStatus:
-    """Read the status of every task, and what was submitted."""
-    from hypercover.jobs.executor import TaskState
-    from hypercover.jobs.submission import Submission, query_states, remove_empty_output
-    from hypercover.jobs.task_status import task_statuses, with_reasons
-
-    submission = Submission.load(prepared.folder)
-    elements = query_states(submission)
-    found = task_statuses(prepared.plan, prepared.folder, submission, elements)
-    if submission is not None:
-        reasons = {} if elements is None else _reasons(found, submission)
-        found = with_reasons(found, prepared.folder, submission, reasons)
-        remove_empty_output(submission, prepared.folder)
-    states = {element.state for element in (elements or {}).values()}
-    active = not states.isdisjoint({TaskState.WAITING, TaskState.RUNNING})
-    return RunStatus(found, submission, active)
-
-
-def _reasons(tasks: Mapping[str, TaskStatus], submission: Submission) -> Reasons:
-    """Ask the batch system why jobs wait, and how those of lost tasks ended."""
-    waiting, gone = (
-        sorted({task.job for task in tasks.values() if task.status == status} - {""})
-        for status in ("waiting", "gone")
-    )
-    return submission.system.reasons(waiting, gone) if waiting or gone else {}
 
 
 def _watch(prepared: PreparedRun, *, tasks: bool, interval: float) -> None:
@@ -85,9 +32,11 @@ def _watch(prepared: PreparedRun, *, tasks: bool, interval: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
+    from hypercover.jobs.task_status import read_status
+
     with Live(console=new_console(), auto_refresh=False) as live:
         while True:
-            status = read_status(prepared)
+            status = read_status(prepared.plan, prepared.folder)
             lines = (Text(line) for line in _summary(prepared, status))
             live.update(Group(_table(status, tasks=tasks), *lines), refresh=True)
             if not status.changing:
@@ -174,12 +123,13 @@ def status(
     """
     from hypercover.cli.tables import show
     from hypercover.experiment.preparation import load_prepared
+    from hypercover.jobs.task_status import read_status
 
     prepared = load_prepared(run)
     if watch and sys.stdout.isatty():
         _watch(prepared, tasks=tasks, interval=interval)
         return
-    while (status := read_status(prepared)).changing and watch:
+    while (status := read_status(prepared.plan, prepared.folder)).changing and watch:
         time.sleep(interval)
     show(_table(status, tasks=tasks))
     # Line by line, so that paths stay in one piece and can be copied.
@@ -197,12 +147,13 @@ def logs(
     Example: hypercover logs runs/fixed train-main-0-cnn
     """
     from hypercover.experiment.preparation import load_prepared
-    from hypercover.jobs.job_arrays import scripts_folder
     from hypercover.jobs.plan import select_tasks
-    from hypercover.jobs.record import TaskFiles
+    from hypercover.jobs.submission import scripts_folder
+    from hypercover.jobs.task_files import TaskFiles
+    from hypercover.jobs.task_status import read_status
 
     prepared = load_prepared(run)
-    status = read_status(prepared)
+    status = read_status(prepared.plan, prepared.folder)
     names = select_tasks(prepared.plan, task) if task else [t.name for t in status.lost]
     if not names:
         say("Nothing failed; name a task to read its log.")

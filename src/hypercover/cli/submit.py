@@ -14,8 +14,8 @@ from hypercover.errors import CallError, RunError, counted
 if TYPE_CHECKING:
     from hypercover.experiment.config.site import Scheduler
     from hypercover.experiment.preparation import PreparedRun
-    from hypercover.jobs.job_arrays import ArrayBatch
     from hypercover.jobs.resources import JobResources
+    from hypercover.jobs.submission import ArrayBatch
 
 
 def submit_and_show(
@@ -27,7 +27,7 @@ def submit_and_show(
 ) -> None:
     """Submit the missing tasks of a plan, and print what was submitted."""
     from hypercover.experiment.array_submission import make_arrays, send, write_only
-    from hypercover.jobs.job_arrays import scripts_folder
+    from hypercover.jobs.submission import scripts_folder
 
     batch = make_arrays(prepared, scheduler, resources)
     if not batch.arrays:

@@ -20,11 +20,17 @@ from hypercover.experiment.tasks.experiment_plan import network_tasks
 from hypercover.experiment.tasks.run_context import parse_chain
 from hypercover.features.tree_of_shapes import PEAK_BYTES
 from hypercover.jobs.batch_system import SYSTEMS, ArrayKind, JobArray
-from hypercover.jobs.job_arrays import ArrayBatch, array_script, make_job_arrays
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import task_record
 from hypercover.jobs.resources import JobResources, format_time
-from hypercover.jobs.submission import Submission, submit_arrays, write_scripts
+from hypercover.jobs.submission import (
+    ArrayBatch,
+    Submission,
+    array_script,
+    make_job_arrays,
+    submit_arrays,
+    write_scripts,
+)
+from hypercover.jobs.task_files import task_record
 
 _DEFAULT_TIME = 3600
 """Seconds of the shortest time limit that is chosen without ``--time``."""

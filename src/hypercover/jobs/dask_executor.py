@@ -13,7 +13,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
@@ -21,18 +21,21 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import NamedTemporaryFile, TemporaryDirectory, gettempdir
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder
 from hypercover.jobs.batch_system import SYSTEMS, job_name
 from hypercover.jobs.executor import ACTIVE, Executor, Notify, TaskState, do_task
-from hypercover.jobs.job_arrays import current_umask, module_lines
 from hypercover.jobs.local import cores, thread_limits, worker_count
 from hypercover.jobs.plan import FOLDER, Plan, Registry, Task
-from hypercover.jobs.record import Failure, Report, TaskFiles, printing_to, task_record
 from hypercover.jobs.resources import JobResources, format_time
+from hypercover.jobs.submission import current_umask, module_lines
+from hypercover.jobs.task_files import Failure, TaskFiles, printing_to, task_record
 from hypercover.jobs.task_status import tail_lines
+
+if TYPE_CHECKING:
+    from hypercover.types import Report
 
 UNFIT = "unfit"
 """Kind of a failure that concerns the worker: it cannot do any task of the run."""
@@ -119,7 +122,7 @@ def _pin(threads: int) -> None:
         threadpool_limits(threads)
 
 
-def _remote_report(worker: Any, topic: str, name: str) -> Report:
+def _remote_report(worker: Any, topic: str, name: str) -> "Report":
     """Return a function that reports progress, and ends the task once it is cancelled."""
     key, reported = worker.get_current_task(), 0.0
 
@@ -571,27 +574,19 @@ class DaskExecutor(Executor):
 
     def cancel(self, task: Task) -> None:
         """Cancel a task; a running one ends with its next progress report."""
-        future = self._futures.get(task.name)
-        if future is not None and self._states[task.name] in ACTIVE:
-            self._states[task.name] = TaskState.CANCELLED
+        if (future := self._futures.pop(task.name, None)) is not None:
+            self._end(task, cancelled=True)
             future.cancel(force=True)
 
-    def wait(self, seconds: float) -> Sequence[Task]:
-        """Wait until a task ends, for at most ``seconds``."""
-        until = time.monotonic() + seconds
-        changed: list[Task] = []
-        while not changed and (left := until - time.monotonic()) > 0:
-            with suppress(Empty):
-                events = [self._events.get(timeout=left)]
-                while not self._events.empty():
-                    events.append(self._events.get())
-                for name, share, what in events:
-                    if share is not None:
-                        self._progress(name, share, what)
-                    elif self._finish(name):
-                        changed.append(self._plan.task(name))
-            self._check_cluster()
-        return changed
+    def _work(self, seconds: float) -> None:
+        """Take the next event."""
+        with suppress(Empty):
+            name, share, what = self._events.get(timeout=seconds)
+            if share is None:
+                self._finish(self._plan.task(name))
+            else:
+                self._progress(name, share, what)
+        self._check_cluster()
 
     def close(self) -> None:
         """Cancel all tasks; only finished results remain."""
@@ -613,34 +608,31 @@ class DaskExecutor(Executor):
             self._states[name] = TaskState.RUNNING
             self._notify(name, share, what)
 
-    def _finish(self, name: str) -> bool:
-        """Note how a task ended; return whether it has ended."""
-        future = self._futures.pop(name, None)
-        if future is None or self._states[name] is TaskState.CANCELLED:
-            return future is not None
-        if future.cancelled():
-            # The scheduler was lost, which `_check_cluster` reports.
-            self._futures[name] = future
-            return False
-        self._end(name, None if self._is_done(name) else self._failure_of(name, future))
-        return True
+    def _finish(self, task: Task) -> None:
+        """Note how a task ended."""
+        future = self._futures.get(task.name)
+        # Otherwise it was cancelled, or the scheduler was lost, as `_check_cluster` reports.
+        if future is not None and not future.cancelled():
+            del self._futures[task.name]
+            done = self._is_done(task)
+            self._end(task, None if done else self._failure_of(task, future))
 
-    def _is_done(self, name: str) -> bool:
-        return task_record(self._plan, self._folder, name) is not None
+    def _is_done(self, task: Task) -> bool:
+        return task_record(self._plan, self._folder, task.name) is not None
 
-    def _failure_of(self, name: str, future: Any) -> Failure | None:
+    def _failure_of(self, task: Task, future: Any) -> Failure | None:
         """Return the failure of a task without a result; None if its result arrives."""
         if future.status == "error":
-            return self._explained(name, future.exception(timeout=_ANSWER))
+            return self._explained(task, future.exception(timeout=_ANSWER))
         answer = future.result(timeout=_ANSWER)
         if answer is None:
             # A file written on another machine may become visible a little later.
             until = time.monotonic() + _ANSWER
-            while not self._is_done(name):
+            while not self._is_done(task):
                 if time.monotonic() > until:
                     return Failure(
                         "RunError",
-                        f"The task {name} is done, but its result is not in {self._folder}; choose "
+                        f"The task {task.name} is done, but its result is not in {self._folder}; choose "
                         "a folder with -o that has the same path on all machines.",
                     )
                 time.sleep(0.2)
@@ -650,7 +642,7 @@ class DaskExecutor(Executor):
             raise CallError(failure["message"])
         return Failure(**failure)
 
-    def _explained(self, name: str, error: BaseException) -> Failure:
+    def _explained(self, task: Task, error: BaseException) -> Failure:
         """Explain an error of Dask itself."""
         if isinstance(error, ImportError) and "hypercover" in str(error):
             raise CallError(
@@ -661,7 +653,7 @@ class DaskExecutor(Executor):
         import dask
 
         deaths = 1 + int(dask.config.get("distributed.scheduler.allowed-failures", 3))
-        return self._deadly(name, f"The workers it was on ended {deaths} times", str(error))
+        return self._deadly(task, f"The workers it was on ended {deaths} times", str(error))
 
     def _check_cluster(self) -> None:
         """Check now and then that the cluster can still answer, and replace missing workers."""

@@ -1,5 +1,7 @@
 """The interface of an executor, and the executor in this process."""
 
+from __future__ import annotations
+
 import inspect
 import logging
 import os
@@ -12,17 +14,20 @@ from enum import Enum
 from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypercover.files import collect_written, open_to_append, write_error
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import (
+from hypercover.jobs.task_files import (
     Failure,
-    Report,
     TaskFiles,
     TaskRecord,
     file_checksums,
     reporter,
 )
+
+if TYPE_CHECKING:
+    from hypercover.types import Report
 
 Notify = Callable[[str, float, str], None]
 """Called with a task's name, the share done and what is being done."""
@@ -58,6 +63,7 @@ class Executor(ABC):
         self._states: dict[str, TaskState] = {}
         self._failures: dict[str, Failure] = {}
         self._queue: list[tuple[int, str]] = []
+        self._changed: list[Task] = []
 
     def submit(self, task: Task) -> None:
         """Accept a task whose needs are done.
@@ -72,11 +78,11 @@ class Executor(ABC):
             log.unlink(missing_ok=True)
         except OSError as error:
             raise write_error(log, error) from error
-        self._enqueue(task.name)
+        self._enqueue(task)
 
-    def _enqueue(self, name: str) -> None:
-        self._states[name] = TaskState.WAITING
-        heappush(self._queue, (self._plan.positions[name], name))
+    def _enqueue(self, task: Task) -> None:
+        self._states[task.name] = TaskState.WAITING
+        heappush(self._queue, (self._plan.positions[task.name], task.name))
 
     def _next_task(self) -> Task | None:
         """Take the waiting task that comes first in the plan."""
@@ -86,15 +92,19 @@ class Executor(ABC):
                 return self._plan.task(name)
         return None
 
-    def _end(self, name: str, failure: Failure | None) -> None:
-        """Note that a task is done, or failed."""
-        self._states[name] = TaskState.DONE if failure is None else TaskState.FAILED
+    def _end(
+        self, task: Task, failure: Failure | None = None, *, cancelled: bool = False
+    ) -> None:
+        """Note that a task is done, failed or was cancelled."""
+        self._states[task.name] = TaskState.CANCELLED if cancelled else TaskState.DONE
         if failure is not None:
-            self._failures[name] = failure
+            self._states[task.name] = TaskState.FAILED
+            self._failures[task.name] = failure
+        self._changed.append(task)
 
-    def _deadly(self, name: str, message: str, trace: str) -> Failure:
+    def _deadly(self, task: Task, message: str, trace: str) -> Failure:
         """Write and return the failure of a task whose processes died."""
-        files = TaskFiles(self._folder, name)
+        files = TaskFiles(self._folder, task.name)
         advice = f"see {files.log}, and check the memory it may use."
         failure = Failure("RunError", f"{message}; {advice}", trace)
         files.write_failure(failure)
@@ -116,9 +126,17 @@ class Executor(ABC):
     def cancel(self, task: Task) -> None:
         """Cancel a task that waits or runs."""
 
-    @abstractmethod
     def wait(self, seconds: float) -> Sequence[Task]:
-        """Work or wait for at most ``seconds``; return the tasks whose state changed."""
+        """Work or wait until tasks end, for at most ``seconds``; return them."""
+        until = time.monotonic() + seconds
+        while not self._changed and (left := until - time.monotonic()) > 0:
+            self._work(left)
+        changed, self._changed = self._changed, []
+        return changed
+
+    @abstractmethod
+    def _work(self, seconds: float) -> None:
+        """Work or wait until something happens, for about so many seconds at most."""
 
     @abstractmethod
     def close(self) -> None:
@@ -218,16 +236,16 @@ class InProcessExecutor(Executor):
         if self._states.get(task.name) is TaskState.WAITING:
             self._states[task.name] = TaskState.CANCELLED
 
-    def wait(self, seconds: float) -> Sequence[Task]:
+    def _work(self, seconds: float) -> None:
         """Do the next task, however long it takes."""
         task = self._next_task()
         if task is None:
-            return []
+            time.sleep(seconds)
+            return
         self._states[task.name] = TaskState.RUNNING
         self._notify(task.name, 0.0, "")
         report = partial(self._notify, task.name)
-        self._end(task.name, do_task(self._plan, task.name, self._folder, report=report))
-        return [task]
+        self._end(task, do_task(self._plan, task.name, self._folder, report=report))
 
     def close(self) -> None:
         """Forget the waiting tasks."""

@@ -20,7 +20,7 @@ from hypercover.errors import CallError
 from hypercover.files import open_to_append, write_error
 from hypercover.jobs.executor import ACTIVE, Executor, Notify, TaskState
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import Failure, TaskFiles
+from hypercover.jobs.task_files import Failure, TaskFiles
 
 _PROGRAM = "hypercover.jobs.worker"
 _TRIES = 2
@@ -150,7 +150,6 @@ class LocalExecutor(Executor):
         self._tries: dict[str, int] = {}
         self._stopping: set[str] = set()
         self._processes: list[_Process] = []
-        self._changed: list[Task] = []
         self._selector = selectors.DefaultSelector()
         self._next_look = 0.0
         # From the whole plan, not from the rest of it: a resumed run computes with the
@@ -172,23 +171,16 @@ class LocalExecutor(Executor):
             if process.task is task:
                 process.signal(signal.SIGKILL)
         if self._states.get(task.name) in ACTIVE:
-            self._states[task.name] = TaskState.CANCELLED
-            self._changed.append(task)
+            self._end(task, cancelled=True)
 
-    def wait(self, seconds: float) -> Sequence[Task]:
-        """Wait until the state of a task changes, for at most ``seconds``."""
-        until = time.monotonic() + seconds
+    def _work(self, seconds: float) -> None:
+        """Assign tasks, and take the answers of processes."""
+        # First: a task that ended just before may make one ready that precedes the others.
         self._assign()
-        while not self._changed and (left := until - time.monotonic()) > 0:
-            for key, _ in self._selector.select(min(left, _LOOK)):
-                self._take_answers(key.data)
-            self._reap()
-            self._report_progress()
-            # A task that has just ended may make one ready that precedes the waiting ones.
-            if not self._changed:
-                self._assign()
-        changed, self._changed = self._changed, []
-        return changed
+        for key, _ in self._selector.select(min(seconds, _LOOK)):
+            self._take_answers(key.data)
+        self._reap()
+        self._report_progress()
 
     def close(self) -> None:
         """End all processes; only finished results remain."""
@@ -236,8 +228,7 @@ class LocalExecutor(Executor):
             if task is None or answer["task"] != task.name:
                 continue
             process.task = None
-            self._end(task.name, Failure(**failure) if isinstance(failure, dict) else None)
-            self._changed.append(task)
+            self._end(task, Failure(**failure) if isinstance(failure, dict) else None)
 
     def _reap(self) -> None:
         """Remove processes that have died, and try their tasks once more."""
@@ -252,18 +243,16 @@ class LocalExecutor(Executor):
 
     def _interrupted(self, task: Task, code: int) -> None:
         if code == EXIT_STOPPED or task.name in self._stopping:
-            self._states[task.name] = TaskState.CANCELLED
-            self._changed.append(task)
+            self._end(task, cancelled=True)
             return
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         _log.warning("The process of the task %s ended by %s.", task.name, how)
         if self._tries[task.name] < _TRIES:
-            self._enqueue(task.name)
+            self._enqueue(task)
             self._notify(task.name, 0.0, f"its process ended by {how}; trying again")
             return
         message = f"Its process ended by {how} {_TRIES} times"
-        self._end(task.name, self._deadly(task.name, message, self.logs(task)[-4000:]))
-        self._changed.append(task)
+        self._end(task, self._deadly(task, message, self.logs(task)[-4000:]))
 
     def _report_progress(self) -> None:
         """Report the progress of running tasks, at most twice a second."""

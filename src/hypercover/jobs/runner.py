@@ -16,7 +16,7 @@ from hypercover.errors import CallError, HypercoverError, RunError, counted
 from hypercover.files import make_folder, open_to_append, write_error
 from hypercover.jobs.executor import Executor, TaskState
 from hypercover.jobs.plan import FOLDER, Plan, Task
-from hypercover.jobs.record import Failure, TaskFiles, TaskRecord, task_record
+from hypercover.jobs.task_files import Failure, TaskFiles, TaskRecord, task_record
 
 _SUBFOLDERS = ("checkpoints", "features", "jobs", "models", "tensorboard")
 """Folders of a run that hold folders, or files written by other programs."""

@@ -1,17 +1,18 @@
 """The status of a run's tasks, from their result files and the batch system."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from hypercover.jobs.batch_system import ElementStates, ElementStatus, Reasons
-from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import scripts_folder
+from hypercover.errors import HypercoverError
+from hypercover.jobs.batch_system import ElementStates, ElementStatus
+from hypercover.jobs.executor import ACTIVE, TaskState
 from hypercover.jobs.plan import Plan
-from hypercover.jobs.record import TaskFiles
-from hypercover.jobs.submission import Submission
+from hypercover.jobs.submission import Submission, remove_empty_output, scripts_folder
+from hypercover.jobs.task_files import TaskFiles
 
 StatusName = Literal["done", "running", "waiting", "failed", "held up", "gone", "open"]
 """``held up``: a task it needs failed or is gone; ``gone``: its job ended and left neither
@@ -25,6 +26,7 @@ _IDLE = re.compile(r" on \S+: [\w.,+-]+$|: done( before)?$|^Told to end")
 _TAIL_BYTES = 4096
 _MAX_LINE = 300
 """Characters of a line that are shown."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,52 @@ class TaskStatus:
     def label(self) -> str:
         """Array and element, as in ``2-train[3]``."""
         return f"{self.array}[{self.element}]" if self.array else ""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """The status of a run at one moment."""
+
+    tasks: Mapping[str, TaskStatus]
+    """Status of each task, in the order they can be done."""
+    submission: Submission | None
+    """What was submitted."""
+    active: bool
+    """Whether a job waits or runs."""
+
+    @property
+    def changing(self) -> bool:
+        """Whether the status can still change."""
+        names = {task.status for task in self.tasks.values()}
+        return self.active or not names.isdisjoint({"running", "waiting"})
+
+    @property
+    def lost(self) -> list[TaskStatus]:
+        """Tasks that failed or whose job is gone."""
+        return [task for task in self.tasks.values() if task.status in ("failed", "gone")]
+
+
+def read_status(plan: Plan, folder: Path) -> RunStatus:
+    """Read the status of every task, and what was submitted."""
+    submission = Submission.load(folder)
+    elements = None if submission is None else _query_states(submission)
+    found = task_statuses(plan, folder, submission, elements)
+    if submission is not None:
+        found = found if elements is None else _explained(found, folder, submission)
+        remove_empty_output(submission, folder)
+    active = any(element.state in ACTIVE for element in (elements or {}).values())
+    return RunStatus(found, submission, active)
+
+
+def _query_states(submission: Submission) -> ElementStates | None:
+    """Return the state of the elements; None if the batch system cannot be queried here."""
+    if not submission.jobs or not submission.system.is_available():
+        return None
+    try:
+        return submission.system.states(submission.jobs)
+    except HypercoverError as error:
+        _log.warning("The state of the jobs is unknown: %s", error.args[-1])
+        return None
 
 
 def task_statuses(
@@ -113,18 +161,15 @@ def _status(
     return TaskStatus(name, "waiting" if submitted else "open")
 
 
-def with_reasons(
-    statuses: Mapping[str, TaskStatus],
-    folder: Path,
-    submission: Submission,
-    reasons: Reasons,
+def _explained(
+    statuses: dict[str, TaskStatus], folder: Path, submission: Submission
 ) -> dict[str, TaskStatus]:
-    """Add why tasks wait and how the jobs of lost tasks ended.
-
-    Parameters
-    ----------
-    reasons : given by the batch system, by job and element; element 0 is the whole job
-    """
+    """Add why tasks wait and how the jobs of lost tasks ended, as the batch system knows."""
+    waiting, gone = (
+        sorted({task.job for task in statuses.values() if task.status == status} - {""})
+        for status in ("waiting", "gone")
+    )
+    reasons = submission.system.reasons(waiting, gone) if waiting or gone else {}
     explained = dict(statuses)
     for name, task in statuses.items():
         reason = reasons.get((task.job, task.element)) or reasons.get((task.job, 0), "")

@@ -23,7 +23,13 @@ from hypercover.files import write_json
 from hypercover.jobs.executor import ACTIVE, TaskState, do_task
 from hypercover.jobs.local import EXIT_STOPPED, LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task
-from hypercover.jobs.record import Failure, TaskFiles, printing_to, read_json, task_record
+from hypercover.jobs.task_files import (
+    Failure,
+    TaskFiles,
+    printing_to,
+    read_json,
+    task_record,
+)
 from hypercover.stopping import Stopped, stop_on_signal, stop_requested
 
 _LOOK = 0.5

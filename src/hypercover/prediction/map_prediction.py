@@ -21,7 +21,7 @@ from hypercover.gis.stac import write_stac_item_of_map
 from hypercover.gis.style import sidecar_paths
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Registry, TaskKind
-from hypercover.jobs.record import read_json
+from hypercover.jobs.task_files import read_json
 from hypercover.memory import peak_bytes
 from hypercover.prediction import tile_tasks
 from hypercover.prediction.model_input import ModelInput, check_values, working_memory

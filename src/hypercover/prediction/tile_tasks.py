@@ -16,8 +16,8 @@ from hypercover.errors import CallError, RunError, SceneError
 from hypercover.files import make_folder, missing_folders, write_json
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Arguments, Plan, Registry, Task
-from hypercover.jobs.record import read_json
 from hypercover.jobs.runner import Event, run_plan
+from hypercover.jobs.task_files import read_json
 from hypercover.scene.inputs import input_identity
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene

@@ -13,7 +13,7 @@ from hypercover.errors import ModelError, RunError
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.run import prepare_experiment
 from hypercover.experiment.tasks.rank import check_gpus, run_ranks
-from hypercover.jobs.record import TaskFiles
+from hypercover.jobs.task_files import TaskFiles
 from hypercover.scene.simulation.simulate import simulate
 
 TASK = "train-main-0-cnn"

@@ -14,7 +14,7 @@ from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
 from hypercover.experiment.tasks.run_context import feature_files, used_features
 from hypercover.files import DRAFT
 from hypercover.jobs.plan import FOLDER
-from hypercover.jobs.record import TaskFiles, is_unchanged, result_of
+from hypercover.jobs.task_files import TaskFiles, is_unchanged, result_of
 from hypercover.scene.io.geotiff import sidecar
 
 _FOLDERS = (

@@ -32,7 +32,7 @@ from hypercover.experiment.tasks.run_context import RunContext, versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import discard_written, modified_ns, write_checksummed, write_text
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 from hypercover.scene.inputs import known_inputs
 from hypercover.types import Report
 

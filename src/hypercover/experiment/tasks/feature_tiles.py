@@ -22,7 +22,7 @@ from hypercover.features.chain import Chain
 from hypercover.files import modified_ns
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.plan import Task
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 from hypercover.memory import peak_bytes
 from hypercover.prediction import tile_tasks
 from hypercover.prediction.scene_prediction import GDAL_CACHE

@@ -30,7 +30,7 @@ from hypercover.experiment.tasks.run_context import RunContext
 from hypercover.experiment.tasks.trial import fit_classifier
 from hypercover.figures.formatting import format_duration, format_percent
 from hypercover.files import make_folder, write_text
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 from hypercover.types import Report
 
 _SCALARS = {
@@ -81,8 +81,9 @@ def report_epochs(
             text += f", validation {format_percent(accuracy)} %"
         report(epoch / epochs, text)
         if writer is not None:
-            for name in _SCALARS.keys() & record.keys():
-                writer.add_scalar(_SCALARS[name], record[name], epoch)
+            for name, tag in _SCALARS.items():
+                if name in record:
+                    writer.add_scalar(tag, record[name], epoch)
             writer.flush()
 
     try:

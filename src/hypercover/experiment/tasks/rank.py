@@ -28,7 +28,7 @@ from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import open_to_append, write_error
 from hypercover.jobs.local import EXIT_STOPPED, cores, thread_limits
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import Failure, TaskFiles, reporter, task_record
+from hypercover.jobs.task_files import Failure, TaskFiles, reporter, task_record
 from hypercover.stopping import Stopped, stop_on_signal, stop_requested
 from hypercover.types import Report
 

@@ -39,7 +39,7 @@ from hypercover.gis.cleaning import Cleaning
 from hypercover.gis.stac import write_stac_item_of_map
 from hypercover.gis.style import sidecar_paths
 from hypercover.jobs.plan import Plan
-from hypercover.jobs.record import TaskFiles, result_of, task_record
+from hypercover.jobs.task_files import TaskFiles, result_of, task_record
 from hypercover.prediction.scene_prediction import (
     Prediction,
     has_probabilities,

@@ -35,7 +35,7 @@ from hypercover.experiment.tasks.trial import (
 from hypercover.features.blockwise import fit_stack
 from hypercover.features.thresholds import metres_per_pixel
 from hypercover.files import atomic
-from hypercover.jobs.record import result_of
+from hypercover.jobs.task_files import result_of
 from hypercover.prediction.model_input import describe_training_image
 from hypercover.scene.metadata import origin_label
 from hypercover.splits.split import Split

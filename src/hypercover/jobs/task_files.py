@@ -14,11 +14,11 @@ import stat
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
@@ -33,9 +33,10 @@ from hypercover.files import (
 )
 from hypercover.jobs.plan import FOLDER, Plan
 
-Report = Callable[[float, str], None]
-"""Receives the share that is done, from 0 to 1, and what is being done.  That of
-`hypercover.types` would load NumPy into every worker before it knows its task."""
+if TYPE_CHECKING:
+    # Otherwise every worker would load NumPy before it knows its task.
+    from hypercover.types import Report
+
 _EDITED = (".qml", ".aux.xml")
 """Files that other programs may change: QGIS keeps styles in the first, GDAL statistics in
 the second.  They are not written again as long as they are whole."""
@@ -125,16 +126,30 @@ class TaskFiles:
     """The files of one task in a run folder."""
 
     def __init__(self, folder: str | Path, name: str) -> None:
-        self.folder = Path(folder)
-        home = self.folder / FOLDER
-        self.result = home / f"{name}.json"
+        self.folder, self.name = Path(folder), name
+
+    def _path(self, suffix: str) -> Path:
+        return self.folder / FOLDER / f"{self.name}.{suffix}"
+
+    @property
+    def result(self) -> Path:
         """File of the result."""
-        self.failure = home / f"{name}.error"
+        return self._path("json")
+
+    @property
+    def failure(self) -> Path:
         """File of the error."""
-        self.progress = home / f"{name}.progress"
+        return self._path("error")
+
+    @property
+    def progress(self) -> Path:
         """File of the progress."""
-        self.log = home / f"{name}.log"
+        return self._path("progress")
+
+    @property
+    def log(self) -> Path:
         """File of the output."""
+        return self._path("log")
 
     def read_record(self, fingerprint: str) -> TaskRecord | None:
         """Return the result if it is intact and has this fingerprint.
@@ -220,7 +235,7 @@ class TaskFiles:
             return ""
 
 
-def reporter(files: TaskFiles, listen: Report | None = None) -> Report:
+def reporter(files: TaskFiles, listen: "Report | None" = None) -> "Report":
     """Return the function that writes the progress of a task, at most twice a second.
 
     Parameters
