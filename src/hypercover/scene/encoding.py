@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hypercover.scene import metadata
+from hypercover.scene.data_tables import attribute_names
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import IMAGE_BLOCK, lazy_cube, strips
@@ -21,18 +22,7 @@ from hypercover.types import Array, Floats, Indices, Mask
 
 REFLECTANCE = "reflectance scale factor"
 """Key of an ENVI header: the pixel value of a reflectance of 1."""
-_SCALES = {
-    "scalefactor",
-    "reflectancescalefactor",
-    "scalingfactor",
-    "scale",
-    "gain",
-    "gains",
-    "slope",
-    "multiplier",
-    "datagainvalues",
-}
-_OFFSETS = {"addoffset", "offset", "offsets", "bias", "intercept", "dataoffsetvalues"}
+_SCALES, _OFFSETS = attribute_names("scale"), attribute_names("offset")
 _CF = "scale_factor"
 """Key of the CF conventions, which multiply by it."""
 _DIVIDES = 10.0

@@ -1,19 +1,18 @@
 """Legends: codes, names and colours of land-cover classes."""
 
 import colorsys
-import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
+from hypercover.scene.data_tables import read_table
 from hypercover.types import Floats
 
 _APART = 12.0
@@ -173,12 +172,6 @@ def _covers() -> tuple[dict[str, str], set[str]]:
     return dict(reversed(phrases)), main
 
 
-def read_table(name: str) -> list[dict[str, str]]:
-    """Return the rows of a CSV table of the package."""
-    table = files("hypercover.scene.datasets") / "tables" / name
-    return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
-
-
 def color_distance(one: str, other: str) -> float:
     """Return the perceived distance of two colours, also for colour-blind people.
 
@@ -238,39 +231,22 @@ def _from_lab(lab: Floats) -> Floats:
     return np.asarray(np.linalg.solve(_TO_XYZ, ratio * _WHITE))
 
 
-_DISTINCT_COLORS = [
-    "#e6194b",
-    "#3cb44b",
-    "#ffe119",
-    "#4363d8",
-    "#f58231",
-    "#911eb4",
-    "#42d4f4",
-    "#f032e6",
-    "#bfef45",
-    "#fabed4",
-    "#469990",
-    "#dcbeff",
-    "#9a6324",
-    "#fffac8",
-    "#800000",
-    "#aaffc3",
-    "#808000",
-    "#ffd8b1",
-    "#000075",
-    "#a9a9a9",
-]
-
 _GOLDEN = 0.618033988749895
 
 MAX_CODE = 65535
 """Largest class code: label maps are written as 8- or 16-bit images."""
 
 
+@cache
+def _distinct_colors() -> list[str]:
+    return [row["color"] for row in read_table("distinct-colors.csv")]
+
+
 def default_color(position: int) -> str:
     """Return the default colour of the class at a position (from 0)."""
-    if position < len(_DISTINCT_COLORS):
-        return _DISTINCT_COLORS[position]
+    distinct = _distinct_colors()
+    if position < len(distinct):
+        return distinct[position]
     value = 0.95 if position % 2 else 0.65
     return _rgb_hex(colorsys.hsv_to_rgb(position * _GOLDEN % 1.0, 0.75, value))
 

@@ -11,6 +11,8 @@ from typing import Any, TypedDict
 
 import xarray as xr
 
+from hypercover.scene.data_tables import attribute_names
+
 
 class Origin(TypedDict, total=False):
     """Whether an image was measured; inherited by everything made from it."""
@@ -63,41 +65,7 @@ _FIRST = (
 )
 """Keys that are kept first if there are too many."""
 
-_HELD = frozenset(
-    {
-        "samples",
-        "lines",
-        "bands",
-        "header offset",
-        "file type",
-        "data type",
-        "interleave",
-        "byte order",
-        "file compression",
-        "x start",
-        "y start",
-        "major frame offsets",
-        "minor frame offsets",
-        "map info",
-        "projection info",
-        "coordinate system string",
-        "geo points",
-        "rpc info",
-        "pixel size",
-        "pseudo projection info",
-        "classes",
-        "class lookup",
-        "class names",
-        "band names",
-        "wavelength",
-        "wavelength units",
-        "fwhm",
-        "bbl",
-        "band numbers",
-        "data ignore value",
-        "data units",
-    }
-)
+_HELD = attribute_names("stored elsewhere")
 """Keys that a scene stores elsewhere, or that apply to one file only."""
 
 _OWN = "hypercover"

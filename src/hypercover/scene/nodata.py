@@ -21,58 +21,19 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError
+from hypercover.scene.data_tables import attribute_names
 from hypercover.types import Array, Mask
 
 NoDataSpec = float | str | Sequence[float | str]
 """No data as users state it: one or several values, as numbers or text."""
 
 ALL_ZERO, _NONE = "all-zero", "none"
-_VALUES = frozenset(
-    {
-        "fillvalue",
-        "missingvalue",
-        "missing",
-        "nodata",
-        "nodatavalue",
-        "nodatavalues",
-        "nodataval",
-        "dataignorevalue",
-        "ignorevalue",
-        "nullvalue",
-        "novalue",
-        "invalidvalue",
-        "nodatum",
-        "missingdata",
-        "missingdatavalue",
-        "backgroundvalue",
-        "fill",
-        "fillval",
-        "datafillvalue",
-        "badvalue",
-        "badpixelvalue",
-        "undefinedvalue",
-        "undefvalue",
-    }
-)
-_RANGES, _LOWEST, _HIGHEST = frozenset({"validrange"}), "validmin", "validmax"
+_VALUES = frozenset(attribute_names("no data"))
+_RANGE, _LOWEST, _HIGHEST = "validrange", "validmin", "validmax"
 _MOST = 16
 """Longest list of values in an attribute."""
-_USUAL = frozenset(
-    {
-        -9999.0,
-        -999.0,
-        -99.0,
-        -32768.0,
-        -32767.0,
-        65535.0,
-        32767.0,
-        9999.0,
-        -99999.0,
-        -2147483648.0,
-        2147483647.0,
-        4294967295.0,
-    }
-)
+_INTEGER_ENDS = (-(2**15), 1 - 2**15, 2**15 - 1, 2**16 - 1, -(2**31), 2**31 - 1, 2**32 - 1)
+_USUAL = {-99999.0, -9999.0, -999.0, -99.0, 9999.0, *map(float, _INTEGER_ENDS)}
 _HUGE = 1e19
 """Values from this size on are fill, not measurements."""
 _UNDECLARED = "looks like no data that the file does not declare"
@@ -137,7 +98,7 @@ def declared_nodata(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[s
         key, numbers = normalized_key(name), parse_numbers(value)
         if key in _VALUES:
             values += [number for number in numbers if fits_dtype(number, dtype)]
-        elif key in _RANGES and len(numbers) == 2:
+        elif key == _RANGE and len(numbers) == 2:
             low, high = max(low, numbers[0]), min(high, numbers[1])
         elif key == _LOWEST and len(numbers) == 1:
             low = max(low, numbers[0])
@@ -290,12 +251,9 @@ def valid_pixels(cube: xr.DataArray, values: Array | None = None) -> Mask:
 def without_nodata(cube: xr.DataArray) -> xr.DataArray:
     """Remove the rule of a cube, so that every finite value is data."""
     bare = cube.drop_vars(["nodata", "has_data"], errors="ignore").copy(deep=False)
-    known = _VALUES | _RANGES | {_LOWEST, _HIGHEST, "zeroisnodata"}
-    bare.attrs = {
-        name: value
-        for name, value in cube.attrs.items()
-        if normalized_key(name) not in known
-    }
+    own = _VALUES | {_RANGE, _LOWEST, _HIGHEST, "zeroisnodata"}
+    kept = (name for name in cube.attrs if normalized_key(name) not in own)
+    bare.attrs = {name: cube.attrs[name] for name in kept}
     return bare
 
 

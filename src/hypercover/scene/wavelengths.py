@@ -11,62 +11,21 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import shorten
+from hypercover.scene.data_tables import attribute_names
 from hypercover.scene.metadata import format_list
 from hypercover.scene.nodata import normalized_key
 from hypercover.types import Array, Floats, Ints, Mask
 
 _T = TypeVar("_T")
 
-CENTRES = (
-    "wavelength",
-    "wavelengths",
-    "wavelengthnm",
-    "wavelengthsnm",
-    "wavelengthum",
-    "centralwavelengthum",
-    "centralwavelengthnm",
-    "centralwavelength",
-    "centerwavelength",
-    "centerwavelengths",
-    "centrewavelength",
-    "centrewavelengths",
-    "wavelengthcenter",
-    "wavelengthcenters",
-    "bandwavelength",
-    "bandwavelengths",
-    "sensorbandwavelengths",
-    "wl",
-    "wls",
-    "wvl",
-    "wave",
-    "waves",
-    "lambda",
-    "cwl",
-)
-WIDTHS = (
-    "fwhm",
-    "fwhms",
-    "fwhmnm",
-    "fwhmum",
-    "bandwidth",
-    "bandwidths",
-    "bandwidthnm",
-    "bandwidthum",
-)
-_LENGTHS = (
-    "wavelengthunits",
-    "wavelengthunit",
-    "wavelengthsunits",
-    "wavelengthsunit",
-    "unitswavelength",
-)
+CENTRES, WIDTHS = attribute_names("wavelength"), attribute_names("width")
+_LENGTHS = attribute_names("wavelength unit")
 UNITS = (*_LENGTHS, "units", "unit")
-GOOD = ("bbl", "badbandlist", "badbandslist", "goodwavelengths", "goodbands", "goodband")
+GOOD, NUMBERS = attribute_names("good band"), attribute_names("band number")
 """Keys of lists and flags in which 0 marks a bad band, such as ENVI's ``bbl``."""
-_BAD = ("badband", "isbad", "bad")
+_BAD = attribute_names("bad band")
 """Keys of flags in which 1 marks a bad band."""
-NUMBERS = ("bandnumbers", "bandnumber", "band", "bands", "channel", "channels")
-_WIDTH_UNITS = ("fwhmunits", "fwhmunit")
+_WIDTH_UNITS = attribute_names("width unit")
 
 _FACTORS = {
     "nanometer": 1.0,

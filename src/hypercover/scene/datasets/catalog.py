@@ -4,14 +4,14 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from hypercover.errors import SceneError
-from hypercover.scene.legend import default_color, read_table
+from hypercover.scene.data_tables import read_table, read_text
+from hypercover.scene.legend import default_color
 from hypercover.scene.scene import Scene
 from hypercover.scene.wavelengths import BandTable
 from hypercover.types import Indices
@@ -47,7 +47,7 @@ class KnownImage:
 @cache
 def _known_images() -> tuple[Indices, dict[str, KnownImage]]:
     """Return the pixels (n, row and col) to compare, and the images by their digest."""
-    content = json.loads(_table("images.json"))
+    content = json.loads(read_text("images.json"))
     images = {
         row["sha256"]: KnownImage(row["scene"], row["title"], row["stand_in"])
         for row in content["images"]
@@ -214,11 +214,6 @@ class KnownMap:
         return self.sha256 == hashlib.sha256(codes.tobytes()).hexdigest()
 
 
-def _table(name: str) -> str:
-    table = files("hypercover.scene.datasets") / "tables" / name
-    return table.read_text(encoding="utf-8")
-
-
 @cache
 def known_scenes() -> tuple[KnownScene, ...]:
     """Return the known benchmark scenes.
@@ -228,7 +223,7 @@ def known_scenes() -> tuple[KnownScene, ...]:
     >>> [scene.title for scene in known_scenes()][:3]
     ['Indian Pines', 'Salinas', 'Salinas-A']
     """
-    return TypeAdapter(tuple[KnownScene, ...]).validate_json(_table("scenes.json"))
+    return TypeAdapter(tuple[KnownScene, ...]).validate_json(read_text("scenes.json"))
 
 
 def known_scene(key: str) -> KnownScene:
@@ -269,7 +264,7 @@ def _known_maps() -> tuple[KnownMap, ...]:
             row["sha256"],
             row.get("note", ""),
         )
-        for row in json.loads(_table("label-maps.json"))
+        for row in json.loads(read_text("label-maps.json"))
     )
 
 

@@ -15,40 +15,20 @@ import xarray as xr
 
 from hypercover.errors import CallError
 from hypercover.files import check_writable
+from hypercover.scene.data_tables import read_table
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
-from hypercover.scene.legend import Legend
+from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import lazy_cube
 from hypercover.types import Array, Bytes, Indices, Ints, Progress, Singles
 
-ROME_COUNTS = {
-    "Buildings": 181_255,
-    "Blocks": 109_816,
-    "Roads": 163_529,
-    "Light Train": 16_060,
-    "Vegetation": 69_617,
-    "Trees": 90_880,
-    "Bare Soil": 81_271,
-    "Soil": 15_057,
-    "Tower": 47_916,
-}
+_COVERS = read_table("simulated-city.csv")
+ROME_COUNTS = {row["cover"]: int(row["labels"]) for row in _COVERS}
 """Labelled pixels of each class in the order of their codes (Cavallaro et al., JSTARS
 8(10), 2015, who train on a tenth of them)."""
-
-_COLORS = (
-    "#c05a3c",
-    "#e0a070",
-    "#606060",
-    "#30307a",
-    "#a0d860",
-    "#207030",
-    "#d8c080",
-    "#8a6a40",
-    "#d04090",
-)
 
 SIDE = 1200
 """Rows and columns, in fine pixels, at which a city has as many labels as published."""
@@ -185,26 +165,12 @@ _GREY = np.array([0.15, 0.25, 0.25, 0.35], np.float32)
 _NOISE = 6.0
 """Standard deviation of the sensor's noise, digital numbers of 11 bits."""
 
-_TYPICAL = np.array(
-    [
-        [350, 350, 350, 350],
-        [390, 470, 550, 600],
-        [420, 500, 540, 590],
-        [335, 370, 375, 400],
-        [355, 400, 420, 455],
-        [280, 400, 320, 920],
-        [235, 310, 235, 760],
-        [420, 530, 630, 790],
-        [390, 480, 570, 700],
-        [470, 560, 585, 620],
-    ],
-    np.float32,
-)
-"""Digital numbers of each class (from 1) in each band."""
+_BANDS = ("blue", "green", "red", "infrared")
 
-_TEXTURE = np.array(
-    [0.05, 0.10, 0.11, 0.07, 0.10, 0.06, 0.22, 0.08, 0.10, 0.09], np.float32
-)
+_TYPICAL = np.array([[row[band] for band in _BANDS] for row in _COVERS]).astype(np.float32)
+"""Digital numbers of each class in each band."""
+
+_TEXTURE = np.array([row["texture"] for row in _COVERS]).astype(np.float32)
 """Relative spread of the pixels of a plot, by class."""
 
 _PLOT, _HUE, _SLOPE = 0.16, 0.05, 0.13
@@ -249,8 +215,11 @@ def quickbird_pair(
     pan = Scene(
         _placed((1, rows, cols), view.grey, _FINE),
         labels=city.labels(counts, np.random.default_rng([seed, 2])) if counts else None,
-        legend=Legend.of(
-            dict(enumerate(ROME_COUNTS, 1)), colors=dict(enumerate(_COLORS, 1))
+        legend=Legend(
+            tuple(
+                LandClass(code, row["cover"], row["color"])
+                for code, row in enumerate(_COVERS, 1)
+            )
         ),
         name="simulated city, panchromatic",
         simulated=True,
@@ -318,8 +287,8 @@ class _View:
         rough = random.standard_normal(cover.shape, np.float32)
         # Crowns and tiles are larger than one pixel.
         rough = 0.6 * rough + 0.4 * (np.roll(rough, 1, 0) + np.roll(rough, 1, 1))
-        shade = 1 + _TEXTURE[cover] * rough + _SLOPE * self.city.lit[rows]
-        spectrum = _TYPICAL[cover] * self.factor[plot]
+        shade = 1 + _TEXTURE[cover - 1] * rough + _SLOPE * self.city.lit[rows]
+        spectrum = _TYPICAL[cover - 1] * self.factor[plot]
         return np.moveaxis(spectrum * shade[..., None], -1, 0)
 
     def _noisy(self, kind: int, values: Singles, first: int) -> Array:

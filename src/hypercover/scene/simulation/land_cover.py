@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from hypercover.errors import CallError
+from hypercover.scene.data_tables import read_table
 from hypercover.scene.datasets.catalog import known_map
-from hypercover.scene.legend import read_table
 from hypercover.scene.simulation.parcels import HALO, Parcels
 from hypercover.types import Codes, Mask
 
