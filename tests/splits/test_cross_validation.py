@@ -17,7 +17,7 @@ SPLITTERS = (
     BlockSplit(6, 0.3, 2),
     FieldSplit(0.3, 2),
     ClusterSplit(0.8, guard=0, validation=0.3),
-    KFoldSplit(folds=3, size=8, guard=2),
+    KFoldSplit(n_splits=3, size=8, guard=2),
 )
 
 

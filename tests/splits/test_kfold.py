@@ -46,7 +46,7 @@ def test_no_field_is_cut_by_a_fold(make_fields, seed):
 
 
 def test_one_fold_is_that_of_all_and_seeds_deal_anew(labels):
-    splitter = KFoldSplit(folds=3, size=8, guard=1)
+    splitter = KFoldSplit(n_splits=3, size=8, guard=1)
     splits = splitter.splits(labels, seed=4, window=3)
     for number, split in enumerate(splits):
         assert splitter.split(labels, seed=4, window=3, fold=number) == split
@@ -81,12 +81,12 @@ def test_all_classes_that_cannot_be_learnt_stand_in_one_note():
 
 def test_what_cannot_be_folded_is_said(labels):
     with pytest.raises(SplitError, match="at least 2 folds, got 1"):
-        KFoldSplit(folds=1)
+        KFoldSplit(n_splits=1)
     with pytest.raises(SplitError, match="blocks or fields, got 'rows'"):
         KFoldSplit(by="rows")
     with pytest.raises(SplitError, match="from 0 to 4, got 5"):
         KFoldSplit().split(labels, fold=5)
     with pytest.raises(SplitError, match="are in 1 block"):
-        KFoldSplit(folds=2, size=90).split([[1, 2, 1]])
+        KFoldSplit(n_splits=2, size=90).split([[1, 2, 1]])
     with pytest.raises(SplitError, match="A guard of 30 pixels leaves"):
-        KFoldSplit(folds=5, size=8, guard=30).split(labels)
+        KFoldSplit(n_splits=5, size=8, guard=30).split(labels)

@@ -46,14 +46,14 @@ def test_all_shapes_that_can_be_spared_are_tested_once_and_no_class_is_lost(
         with pytest.raises(LabelError):
             LeaveOneOutSplit(guard=guard).outlook(labels)
         return
-    many = LeaveOneOutSplit(folds=48, guard=guard).outlook(labels, seed=seed)
+    many = LeaveOneOutSplit(n_splits=48, guard=guard).outlook(labels, seed=seed)
     assert (sum(many.shapes.values()), many.folds) == (len(spared), len(spared))
     assert (set(many.shapes), many.enough) == (classes, len(classes) > 1)
     if not many.enough:
         with pytest.raises(SplitError, match="Too few labels to judge"):
-            LeaveOneOutSplit(folds=2, guard=guard).split(labels)
+            LeaveOneOutSplit(n_splits=2, guard=guard).split(labels)
         return
-    splits = LeaveOneOutSplit(folds=many.folds, guard=guard).splits(labels, seed=seed)
+    splits = LeaveOneOutSplit(n_splits=many.folds, guard=guard).splits(labels, seed=seed)
     tested = sum((split.parts == TEST).astype(int) for split in splits)
     assert (tested == np.logical_or.reduce(spared)).all()
     for split in splits:
@@ -70,17 +70,17 @@ def test_all_shapes_that_can_be_spared_are_tested_once_and_no_class_is_lost(
 def test_fewer_folds_hold_out_several_shapes_at_a_time():
     labels = np.zeros((9, 40), int)
     labels[::4, ::4] = 1 + np.arange(30).reshape(3, 10) % 3
-    splits = LeaveOneOutSplit(folds=5, guard=1).splits(labels, seed=1)
+    splits = LeaveOneOutSplit(n_splits=5, guard=1).splits(labels, seed=1)
     tested = [int((split.parts == TEST).sum()) for split in splits]
     assert (sum(tested), max(tested) - min(tested) <= 1) == (30, True)
     assert all(len(set(labels[split.parts == TEST])) == 3 for split in splits)
 
 
 def test_the_only_shape_of_a_class_trains_and_a_note_names_it():
-    split = LeaveOneOutSplit(folds=4, guard=1).split(POINTS)
+    split = LeaveOneOutSplit(n_splits=4, guard=1).split(POINTS)
     assert all(
         one.parts[0, -1] == TRAIN
-        for one in LeaveOneOutSplit(folds=4, guard=1).splits(POINTS)
+        for one in LeaveOneOutSplit(n_splits=4, guard=1).splits(POINTS)
     )
     assert "form 5 shapes; 4 are held out once, more than 1 pixels" in split.notes[0]
     assert "1 always train" in split.notes[0]
@@ -96,19 +96,19 @@ def test_the_only_shape_of_a_class_trains_and_a_note_names_it():
 )
 def test_what_cannot_be_judged_is_refused(labels, says):
     with pytest.raises(SplitError, match=says):
-        LeaveOneOutSplit(folds=2, guard=0).split(labels)
+        LeaveOneOutSplit(n_splits=2, guard=0).split(labels)
 
 
 def test_all_folds_stand_in_a_cross_validation_of_scikit_learn():
-    folds = as_cv(LeaveOneOutSplit(folds=4, guard=1), POINTS, repeats=1, window=1)
+    folds = as_cv(LeaveOneOutSplit(n_splits=4, guard=1), POINTS, repeats=1, window=1)
     assert sorted(test.tolist() for _, test in folds) == [[0], [1], [2], [3]]
     assert all(len(train) == 4 for train, _ in folds)
 
 
 def test_more_folds_than_shapes_are_refused_with_the_number_that_works():
     with pytest.raises(SplitError, match="set folds to 4"):
-        LeaveOneOutSplit(folds=7, guard=1).split(POINTS)
+        LeaveOneOutSplit(n_splits=7, guard=1).split(POINTS)
     with pytest.raises(SplitError, match="at least 2 folds"):
-        LeaveOneOutSplit(folds=1)
+        LeaveOneOutSplit(n_splits=1)
     with pytest.raises(SplitError, match="from 0 to 3"):
-        LeaveOneOutSplit(folds=4, guard=1).split(POINTS, fold=4)
+        LeaveOneOutSplit(n_splits=4, guard=1).split(POINTS, fold=4)

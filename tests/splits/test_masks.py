@@ -119,7 +119,7 @@ def test_a_guard_too_narrow_for_another_window_is_said(labels, made, tmp_path):
 
 
 def test_one_fold_of_a_cross_validation_is_told_as_one(labels, tmp_path):
-    fold = KFoldSplit(folds=3, size=8, guard=2).splits(labels, seed=3, window=3)[1]
+    fold = KFoldSplit(n_splits=3, size=8, guard=2).splits(labels, seed=3, window=3)[1]
     fold.save(tmp_path, labels=labels)
     notes = SavedSplit(tmp_path).split(labels, window=3).notes
     assert any("is fold 2 of 3 of a cross-validation" in note for note in notes)

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.sparse import coo_array
 
 from hypercover.errors import SplitError
-from hypercover.splits.guard import Draw, Guard, RegionSplit
+from hypercover.splits.region_split import Draw, RegionSplit
+from hypercover.splits.split import Guard
 from hypercover.types import Codes, Floats, Indices, Ints, Mask
 
 _ORIGINS = 64

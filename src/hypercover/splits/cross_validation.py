@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +12,23 @@ from scipy.spatial import KDTree
 from hypercover.errors import SplitError, counted
 from hypercover.scene.samples import Samples
 from hypercover.splits.fields import draw_validation_fields, field_map
-from hypercover.splits.folds import BlockFolds, ClusterFolds, Fold, Folds, cluster_numbers
-from hypercover.splits.guard import (
-    Guard,
-    check_guard,
-    guard_notes,
-    guard_width,
-    within_distance,
+from hypercover.splits.folds import (
+    BlockFolds,
+    ClusterFolds,
+    Fold,
+    Folds,
+    cluster_numbers,
+    saved_settings,
 )
 from hypercover.splits.split import (
     PARTS,
+    Guard,
     Split,
+    check_guard,
     check_labels,
-    check_trainable,
     check_validation,
+    guard_notes,
+    guard_width,
 )
 from hypercover.types import Array, Ints, Mask
 
@@ -36,7 +39,7 @@ _MAX_LISTED = 8
 class FoldedSplit(ABC):
     """Base class of splitters with several folds."""
 
-    folds: int
+    n_splits: int
 
     def splits(
         self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
@@ -49,7 +52,7 @@ class FoldedSplit(ABC):
             If the labels do not suffice for so many folds.
         """
         make = self._assign(check_labels(labels, window), seed, window)
-        return tuple(make(fold) for fold in range(self.folds))
+        return tuple(make(fold) for fold in range(self.n_splits))
 
     def split(
         self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1, fold: int = 0
@@ -61,9 +64,13 @@ class FoldedSplit(ABC):
         SplitError
             As :meth:`splits`, or if the fold does not exist.
         """
-        if not 0 <= fold < self.folds:
-            raise SplitError(f"The fold must be from 0 to {self.folds - 1}, got {fold}.")
+        if not 0 <= fold < self.n_splits:
+            raise SplitError(f"The fold must be from 0 to {self.n_splits - 1}, got {fold}.")
         return self._assign(check_labels(labels, window), seed, window)(fold)
+
+    def _settings(self, guard: int, fold: int) -> dict[str, Any]:
+        """Return the settings of the split that tests one fold, as files keep them."""
+        return saved_settings(self, "folds") | {"guard": guard, "fold": fold}
 
     @abstractmethod
     def _assign(self, label_map: Ints, seed: int, window: int) -> Callable[[int], Split]:
@@ -94,7 +101,7 @@ class KFoldSplit(FoldedSplit):
     by : "blocks" or "fields"
         What the folds consist of; a field is a connected set of pixels of one class,
         corners included.
-    folds : int
+    n_splits : int
         Number of folds, from 2.
     size : int
         Side of a block in pixels.
@@ -106,7 +113,7 @@ class KFoldSplit(FoldedSplit):
     Examples
     --------
     >>> labels = np.repeat(np.repeat([[1, 2]], 6, axis=1), 4, axis=0)
-    >>> splitter = KFoldSplit(folds=2, size=3, guard=1)
+    >>> splitter = KFoldSplit(n_splits=2, size=3, guard=1)
     >>> for split in splitter.splits(labels, seed=1):
     ...     print([split.count(part) for part in ("train", "test", "guard")])
     [8, 24, 16]
@@ -115,7 +122,7 @@ class KFoldSplit(FoldedSplit):
 
     by: Literal["blocks", "fields"] = "blocks"
     """What the folds consist of."""
-    folds: int = 5
+    n_splits: int = 5
     """Number of folds."""
     size: int = 15
     """Side of a block in pixels."""
@@ -134,16 +141,16 @@ class KFoldSplit(FoldedSplit):
 
     def _folds(self, guard: int) -> BlockFolds | ClusterFolds:
         if self.by == "blocks":
-            return BlockFolds(self.folds, size=self.size, guard=guard)
-        return ClusterFolds(self.folds, guard=guard, gap=1)
+            return BlockFolds(self.n_splits, size=self.size, guard=guard)
+        return ClusterFolds(self.n_splits, guard=guard, gap=1)
 
     def _assign(self, label_map: Ints, seed: int, window: int) -> Callable[[int], Split]:
         guard, samples = guard_width(self.guard, window), Samples.of(label_map)
         folds = self._folds(guard).folds(samples, seed=seed)
-        if len(folds) < self.folds:
+        if len(folds) < self.n_splits:
             raise SplitError(
-                f"A guard of {guard} pixels leaves {self.folds - len(folds)} of "
-                f"{self.folds} folds with too little to train on; use a smaller guard, "
+                f"A guard of {guard} pixels leaves {self.n_splits - len(folds)} of "
+                f"{self.n_splits} folds with too little to train on; use a smaller guard, "
                 "fewer folds or other blocks."
             )
 
@@ -154,20 +161,19 @@ class KFoldSplit(FoldedSplit):
             validation = draw_validation_fields(
                 trained, field_map(trained), drawn, self.validation, guard=guard, seed=seed
             )
-            train = drawn & ~validation & ~within_distance(validation, guard)
-            test = _mask(samples, np.concatenate((fold.test, fold.unscored)), label_map)
-            split = Split.from_parts(
-                train=train,
+            held = np.concatenate((fold.test, fold.unscored))
+            return Split.with_guard(
+                label_map,
+                drawn=drawn,
                 validation=validation,
-                test=test,
-                guard=(label_map > 0) & ~train & ~validation & ~test,
+                test=_mask(samples, held, label_map),
+                guard=guard,
                 kind="kfold",
                 seed=seed,
-                settings=asdict(self) | {"guard": guard, "fold": number},
+                settings=self._settings(guard, number),
                 window=window,
-                notes=(*_untrained_notes(folds), *guard_notes(guard, window)),
+                notes=_untrained_notes(folds),
             )
-            return check_trainable(split, label_map)
 
         return make
 
@@ -190,19 +196,74 @@ def _untrained_notes(folds: Folds) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True)
 class HeldOutShapes:
-    """How many shapes of some labels can be held out."""
+    """The shapes of a label map that can be held out, and those that each fold holds out.
 
-    shapes: dict[int, int]
-    """Number of shapes held out, by class code."""
-    folds: int
-    """Folds that hold out at least one shape."""
+    Shapes are assigned class by class, each to the emptiest fold in which all classes
+    still have training samples.
+    """
+
+    def __init__(self, label_map: Ints, guard: int, n_splits: int, seed: int) -> None:
+        self.samples = Samples.of(label_map)
+        self.numbers = cluster_numbers(self.samples, 1)
+        _, first = np.unique(self.numbers, return_index=True)
+        self.codes = self.samples.labels[first]
+        points = np.column_stack((self.samples.rows, self.samples.cols))
+        tree = KDTree(points)
+        # The samples of each shape and of the buffer around it, which do not train with it.
+        self._near = [
+            np.unique(np.concatenate(tree.query_ball_point(own, guard + 0.5, p=np.inf)))
+            for own in (points[self.numbers == shape] for shape in range(len(self.codes)))
+        ]
+        order = np.random.default_rng(seed).permutation(len(self.codes))
+        order = order[np.argsort(self.codes[order], kind="stable")]
+        self.held: list[list[int]] = [[] for _ in range(n_splits)]
+        classes = len(np.unique(self.codes))
+        for shape in order.tolist():
+            for fold in sorted(self.held, key=len):
+                trained = self.samples.labels[~self.lost([*fold, shape])]
+                if len(np.unique(trained)) == classes:
+                    fold.append(shape)
+                    break
+
+    def lost(self, held: list[int]) -> Mask:
+        """Return which samples (n,) do not train when some shapes are held out."""
+        mask = np.zeros(len(self.samples), dtype=bool)
+        for shape in held:
+            mask[self._near[shape]] = True
+        return mask
+
+    @property
+    def shapes(self) -> dict[int, int]:
+        """Number of shapes held out, by class code."""
+        held = [shape for fold in self.held for shape in fold]
+        codes, counts = np.unique(self.codes[held], return_counts=True)
+        return dict(zip(codes.tolist(), counts.tolist(), strict=True))
+
+    @property
+    def folds(self) -> int:
+        """Folds that hold out at least one shape."""
+        return sum(map(bool, self.held))
 
     @property
     def enough(self) -> bool:
         """Whether an accuracy is meaningful: at least two classes are tested."""
         return len(self.shapes) > 1
+
+    def notes(self, guard: int) -> list[str]:
+        """Return notes on the shapes held out, and on the classes without any."""
+        total, held = len(self.codes), sum(map(len, self.held))
+        notes = [
+            f"The labels form {total} shapes; {held} are held out once, more than {guard} "
+            f"pixels from the training pixels, and {total - held} always train."
+        ]
+        untested = sorted(set(self.codes.tolist()) - self.shapes.keys())
+        if untested:
+            notes.append(
+                f"Class {', '.join(map(str, untested))}: too few shapes to judge; mapped without "
+                "an accuracy."
+            )
+        return notes
 
 
 @dataclass(frozen=True)
@@ -222,7 +283,7 @@ class LeaveOneOutSplit(FoldedSplit):
 
     Parameters
     ----------
-    folds : int
+    n_splits : int
         Number of trainings, from 2; at most the number of shapes that can be held out.
     guard : int or "auto"
         Width of the buffer in pixels; "auto" is window − 1.
@@ -238,7 +299,7 @@ class LeaveOneOutSplit(FoldedSplit):
     T train, o test, . neither; two points of class 1, two of class 2 and one of class 3:
 
     >>> labels = np.array([[1, 0, 2, 0, 1, 0, 2, 0, 3]])
-    >>> splitter = LeaveOneOutSplit(folds=4, guard=1)
+    >>> splitter = LeaveOneOutSplit(n_splits=4, guard=1)
     >>> for split in splitter.splits(labels, seed=0):
     ...     print("".join(".T!o-"[part] for part in split.parts[0]))
     o.T.T.T.T
@@ -247,15 +308,15 @@ class LeaveOneOutSplit(FoldedSplit):
     T.T.T.o.T
     """
 
-    folds: int = 10
+    n_splits: int = 10
     """Number of trainings."""
     guard: Guard = "auto"
     """Pixels between held-out shapes and training pixels; auto = window − 1."""
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.folds < 2:
-            raise SplitError(f"Leave-one-out needs at least 2 folds, got {self.folds}.")
+        if self.n_splits < 2:
+            raise SplitError(f"Leave-one-out needs at least 2 folds, got {self.n_splits}.")
         check_guard(self.guard)
 
     def outlook(
@@ -266,27 +327,27 @@ class LeaveOneOutSplit(FoldedSplit):
         Examples
         --------
         >>> labels = np.array([[1, 0, 2, 0, 1, 0, 2, 0, 3]])
-        >>> LeaveOneOutSplit(folds=10, guard=1).outlook(labels)
-        HeldOutShapes(shapes={1: 2, 2: 2}, folds=4)
+        >>> outlook = LeaveOneOutSplit(n_splits=10, guard=1).outlook(labels)
+        >>> outlook.shapes, outlook.folds
+        ({1: 2, 2: 2}, 4)
         """
         guard = guard_width(self.guard, window)
-        return _Shapes(check_labels(labels), guard, self.folds, seed).outlook
+        return HeldOutShapes(check_labels(labels), guard, self.n_splits, seed)
 
     def _assign(self, label_map: Ints, seed: int, window: int) -> Callable[[int], Split]:
         guard = guard_width(self.guard, window)
-        shapes = _Shapes(label_map, guard, self.folds, seed)
-        outlook = shapes.outlook
-        if not outlook.enough:
+        shapes = HeldOutShapes(label_map, guard, self.n_splits, seed)
+        if not shapes.enough:
             raise SplitError(
                 "Too few labels to judge a map by: shapes of at least two classes must be held "
                 f"out, {guard} pixels from the training pixels and without removing a whole "
-                f"class, and those of {len(outlook.shapes)} can be; label more shapes of each "
+                f"class, and those of {len(shapes.shapes)} can be; label more shapes of each "
                 "class, or train on all of them and test none (kind: none)."
             )
-        if outlook.folds < self.folds:
+        if shapes.folds < self.n_splits:
             raise SplitError(
-                f"Only {counted(outlook.folds, 'shape')} can be held out, fewer than the "
-                f"{self.folds} folds; set folds to {outlook.folds}."
+                f"Only {counted(shapes.folds, 'shape')} can be held out, fewer than the "
+                f"{self.n_splits} folds; set folds to {shapes.folds}."
             )
 
         def make(number: int) -> Split:
@@ -298,73 +359,12 @@ class LeaveOneOutSplit(FoldedSplit):
                 guard=_mask(shapes.samples, lost & ~test, label_map),
                 kind="leave-one-out",
                 seed=seed,
-                settings=asdict(self) | {"guard": guard, "fold": number},
+                settings=self._settings(guard, number),
                 window=window,
                 notes=(*shapes.notes(guard), *guard_notes(guard, window)),
             )
 
         return make
-
-
-class _Shapes:
-    """The shapes of a label map, and those that each fold holds out.
-
-    Shapes are assigned class by class, each to the emptiest fold in which all classes
-    still have training samples.
-    """
-
-    def __init__(self, label_map: Ints, guard: int, folds: int, seed: int) -> None:
-        self.samples = Samples.of(label_map)
-        self.numbers = cluster_numbers(self.samples, 1)
-        _, first = np.unique(self.numbers, return_index=True)
-        self.codes = self.samples.labels[first]
-        points = np.column_stack((self.samples.rows, self.samples.cols))
-        tree = KDTree(points)
-        # The samples of each shape and of the buffer around it, which do not train with it.
-        self._near = [
-            np.unique(np.concatenate(tree.query_ball_point(own, guard + 0.5, p=np.inf)))
-            for own in (points[self.numbers == shape] for shape in range(len(self.codes)))
-        ]
-        order = np.random.default_rng(seed).permutation(len(self.codes))
-        order = order[np.argsort(self.codes[order], kind="stable")]
-        self.held: list[list[int]] = [[] for _ in range(folds)]
-        classes = len(np.unique(self.codes))
-        for shape in order.tolist():
-            for fold in sorted(self.held, key=len):
-                trained = self.samples.labels[~self.lost([*fold, shape])]
-                if len(np.unique(trained)) == classes:
-                    fold.append(shape)
-                    break
-
-    def lost(self, held: list[int]) -> Mask:
-        """Return which samples (n,) do not train when some shapes are held out."""
-        mask = np.zeros(len(self.samples), dtype=bool)
-        for shape in held:
-            mask[self._near[shape]] = True
-        return mask
-
-    @property
-    def outlook(self) -> HeldOutShapes:
-        """How many shapes are held out."""
-        held = [shape for fold in self.held for shape in fold]
-        codes, counts = np.unique(self.codes[held], return_counts=True)
-        shapes = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-        return HeldOutShapes(shapes, sum(map(bool, self.held)))
-
-    def notes(self, guard: int) -> list[str]:
-        """Return notes on the shapes held out, and on the classes without any."""
-        total, held = len(self.codes), sum(map(len, self.held))
-        notes = [
-            f"The labels form {total} shapes; {held} are held out once, more than {guard} "
-            f"pixels from the training pixels, and {total - held} always train."
-        ]
-        untested = sorted(set(self.codes.tolist()) - self.outlook.shapes.keys())
-        if untested:
-            notes.append(
-                f"Class {', '.join(map(str, untested))}: too few shapes to judge; mapped without "
-                "an accuracy."
-            )
-        return notes
 
 
 class Splitter(Protocol):

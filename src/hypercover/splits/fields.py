@@ -12,7 +12,8 @@ from hypercover.errors import SplitError
 from hypercover.scene.samples import Samples
 from hypercover.splits.blocks import SpatialUnits, draw_regions
 from hypercover.splits.folds import cluster_numbers
-from hypercover.splits.guard import Draw, Guard, RegionSplit
+from hypercover.splits.region_split import Draw, RegionSplit
+from hypercover.splits.split import Guard
 from hypercover.types import Array, Codes, Floats, Indices, Ints, Mask
 
 _FAR = 0.05

@@ -1,5 +1,6 @@
 """Folds for cross-validation: random, by whole blocks, or by whole clusters."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,7 +41,7 @@ def cluster_numbers(samples: Samples, gap: int) -> Indices:
 
 
 def assign_folds(
-    labels: Ints, groups: Indices, n: int, rng: np.random.Generator
+    labels: Ints, groups: Indices, n_splits: int, rng: np.random.Generator
 ) -> Indices:
     """Assign whole groups to folds and return the fold of each sample.
 
@@ -53,13 +54,19 @@ def assign_folds(
     shares = counts / counts.sum(axis=0)
     order = rng.permutation(len(shares))
     order = order[np.argsort(-shares.max(axis=1)[order], kind="stable")]
-    held, sizes = np.zeros((n, shares.shape[1])), np.zeros(n)
+    held, sizes = np.zeros((n_splits, shares.shape[1])), np.zeros(n_splits)
     numbers = np.empty(len(shares), dtype=np.intp)
     for group in order:
         numbers[group] = chosen = np.lexsort((sizes, held @ shares[group]))[0]
         held[chosen] += shares[group]
         sizes[chosen] += counts[group].sum()
     return np.asarray(numbers[groups])
+
+
+def saved_settings(maker: Any, n_splits: str) -> dict[str, Any]:
+    """Return the settings of what makes folds, with the name that files have for n_splits."""
+    settings = {name: value for name, value in vars(maker).items() if value is not None}
+    return {n_splits if name == "n_splits" else name: settings[name] for name in settings}
 
 
 def _class_name(code: int, legend: Legend | None) -> str:
@@ -174,20 +181,18 @@ class Folds:
         }
 
 
-class FoldMaker:
+class FoldMaker(ABC):
     """Base class: assigns samples to folds and keeps a guard around those held out."""
 
     kind: ClassVar[str]
-    remedy: ClassVar[str]
-    """What helps if there are fewer groups than folds."""
-    n: int
+    n_splits: int
     guard: int = 0
 
     def __post_init__(self) -> None:
         """Check number of folds and guard."""
-        if self.n < 2:
+        if self.n_splits < 2:
             raise SplitError(
-                f"Cross-validation needs at least 2 folds, got {self.n}; use 10."
+                f"Cross-validation needs at least 2 folds, got {self.n_splits}; use 10."
             )
         if self.guard < 0:
             raise SplitError(
@@ -212,12 +217,14 @@ class FoldMaker:
                 f"Folds need samples of at least two classes, got {given}; label more pixels."
             )
         numbers = self._assign(samples, np.random.default_rng(seed), legend)
-        parts = [_fold(samples, numbers == number, self.guard) for number in range(self.n)]
+        parts = [
+            _fold(samples, numbers == number, self.guard) for number in range(self.n_splits)
+        ]
         usable = [fold for fold in parts if len(fold.test)]
         if len(usable) < 2:
             raise SplitError(
-                f"A guard of {self.guard} pixels leaves {len(usable)} of {self.n} folds with "
-                "samples of two classes to train on and one of them to hold out; use a smaller "
+                f"A guard of {self.guard} pixels leaves {len(usable)} of {self.n_splits} folds "
+                "with samples of two classes to train on and one of them to hold out; use a smaller "
                 "guard or folds at random."
             )
         lost = [str(number) for number, fold in enumerate(parts, 1) if not len(fold.test)]
@@ -225,35 +232,46 @@ class FoldMaker:
         if lost:
             which = f"{', '.join(lost)} of {len(parts)}"
             notes = [f"Folds left out for lack of training samples: {which}.", *notes]
-        settings = {key: value for key, value in vars(self).items() if value is not None}
         return Folds(
             samples,
             tuple(usable),
             kind=self.kind,
             guard=self.guard,
-            settings=settings | {"seed": seed},
+            settings=saved_settings(self, "n") | {"seed": seed},
             notes=tuple(notes),
         )
+
+    @abstractmethod
+    def _assign(
+        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
+    ) -> Indices:
+        """Return the fold of each sample."""
+
+
+class _GroupFolds(FoldMaker):
+    """Base class of folds that keep groups of samples whole."""
+
+    remedy: ClassVar[str]
+    """What helps if there are fewer groups than folds."""
 
     def _assign(
         self, samples: Samples, rng: np.random.Generator, legend: Legend | None
     ) -> Indices:
-        """Return the fold of each sample; groups stay whole."""
         groups = self._groups(samples, rng)
         count = int(groups.max()) + 1
-        if count < self.n:
+        if count < self.n_splits:
             fewer = f"at most {count} folds or " if count > 1 else ""
             side = getattr(self, "size", None)
             extent = f" of {side} × {side} pixels" if side else ""
             raise SplitError(
                 f"The samples are in {counted(count, self.kind.removesuffix('s'))}{extent}, "
-                f"fewer than the {self.n} folds; use {fewer}{self.remedy}."
+                f"fewer than the {self.n_splits} folds; use {fewer}{self.remedy}."
             )
-        return assign_folds(samples.labels, groups, self.n, rng)
+        return assign_folds(samples.labels, groups, self.n_splits, rng)
 
+    @abstractmethod
     def _groups(self, samples: Samples, rng: np.random.Generator) -> Indices:
         """Return the block or cluster of each sample, from 0."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -265,7 +283,7 @@ class RandomFolds(FoldMaker):
 
     Parameters
     ----------
-    n : int
+    n_splits : int
         Number of folds, from 2.
 
     Examples
@@ -278,7 +296,7 @@ class RandomFolds(FoldMaker):
     [0 1 3 5] [2 4]
     """
 
-    n: int = 10
+    n_splits: int = 10
     """Number of folds."""
 
     kind = "random"
@@ -288,23 +306,23 @@ class RandomFolds(FoldMaker):
     ) -> Indices:
         codes, counts = np.unique(samples.labels, return_counts=True)
         count = int(counts.min())
-        if count < self.n:
+        if count < self.n_splits:
             name = _class_name(int(codes[counts.argmin()]), legend)
             fewer = f"use at most {count} folds, " if count > 1 else ""
             raise SplitError(
-                f"{name} has {counted(count, 'sample')}, fewer than the {self.n} folds; "
+                f"{name} has {counted(count, 'sample')}, fewer than the {self.n_splits} folds; "
                 f"{fewer}label more of it or drop the class."
             )
         numbers, assigned = np.empty(len(samples), dtype=np.intp), 0
         for code in codes:
             own = rng.permutation(np.flatnonzero(samples.labels == code))
-            numbers[own] = (assigned + np.arange(len(own))) % self.n
+            numbers[own] = (assigned + np.arange(len(own))) % self.n_splits
             assigned += len(own)
         return numbers
 
 
 @dataclass(frozen=True)
-class BlockFolds(FoldMaker):
+class BlockFolds(_GroupFolds):
     """Hold out whole square blocks, with a guard around the held-out samples.
 
     Parameters chosen on neighbours of the training samples suit the fields that were
@@ -312,7 +330,7 @@ class BlockFolds(FoldMaker):
 
     Parameters
     ----------
-    n : int
+    n_splits : int
         Number of folds, from 2.
     size : int
         Side of a block in pixels; the first begins at a seeded position.
@@ -328,7 +346,7 @@ class BlockFolds(FoldMaker):
     {'train': 8, 'test': 24, 'guard': 16, 'unscored': 0}
     """
 
-    n: int = 10
+    n_splits: int = 10
     """Number of folds."""
     size: int = 15
     """Side of a block in pixels."""
@@ -352,7 +370,7 @@ class BlockFolds(FoldMaker):
 
 
 @dataclass(frozen=True)
-class ClusterFolds(FoldMaker):
+class ClusterFolds(_GroupFolds):
     """Hold out whole clusters of samples, which approximate fields.
 
     A block may cut a field in two; a cluster does not.  Samples of one class are
@@ -361,7 +379,7 @@ class ClusterFolds(FoldMaker):
 
     Parameters
     ----------
-    n : int
+    n_splits : int
         Number of folds, from 2.
     guard : int
         Training samples within this Chebyshev distance in pixels of a held-out
@@ -379,7 +397,7 @@ class ClusterFolds(FoldMaker):
     [2 3 4] [0 1 5]
     """
 
-    n: int = 10
+    n_splits: int = 10
     """Number of folds."""
     guard: int = 4
     """Pixels around held-out samples that are left out."""

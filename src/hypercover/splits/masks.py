@@ -9,7 +9,6 @@ import numpy.typing as npt
 from hypercover.errors import SplitError, counted
 from hypercover.scene.datasets.catalog import known_map, recognise_labels
 from hypercover.scene.datasets.discovery import find_label_maps
-from hypercover.splits.guard import guard_notes
 from hypercover.splits.random_split import draw_validation
 from hypercover.splits.split import (
     PARTS,
@@ -18,6 +17,7 @@ from hypercover.splits.split import (
     check_labels,
     check_trainable,
     check_validation,
+    guard_notes,
     read_counts,
 )
 from hypercover.types import Ints, Mask

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field, StrictInt, StrictStr
+from scipy.ndimage import distance_transform_cdt
 
 from hypercover.errors import LabelError, SplitError, counted
 from hypercover.files import file_sha256, make_folder, read_checksummed, write_checksummed
@@ -22,7 +23,7 @@ from hypercover.scene.io.sample_metadata import validated
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.samples import Samples, check_window
 from hypercover.splits.audit import audit_table
-from hypercover.types import Array, Bytes, Ints, Mask
+from hypercover.types import Array, Bytes, Codes, Ints, Mask
 
 PARTS = ("unused", "train", "validation", "test", "guard")
 """Names of the parts; the position of a name is its code in the map of parts."""
@@ -35,6 +36,10 @@ PART_COLORS = {
     "guard": "#3b3f45",
 }
 """Colours of the parts, Okabe and Ito's: distinct to colour-blind readers."""
+
+
+Guard = int | Literal["auto"]
+"""Width of the guard band in pixels; "auto" is window − 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +111,41 @@ class Split:
         for name, mask in masks.items():
             parts[mask] = PARTS.index(name)
         return cls(parts, **options)
+
+    @classmethod
+    def with_guard(
+        cls,
+        label_map: Codes,
+        *,
+        drawn: Mask,
+        validation: Mask,
+        test: Mask,
+        guard: int,
+        window: int,
+        notes: Iterable[str],
+        **options: Any,
+    ) -> "Split":
+        """Build a split of labels (y, x) whose other pixels are the guard.
+
+        Drawn pixels train unless they validate or are within ``guard`` pixels of a
+        validation pixel.
+
+        Raises
+        ------
+        SplitError
+            If the split cannot train and test a classifier.
+        """
+        train = drawn & ~validation & ~within_distance(validation, guard)
+        split = cls.from_parts(
+            train=train,
+            validation=validation,
+            test=test,
+            guard=(label_map > 0) & ~train & ~validation & ~test,
+            window=window,
+            notes=(*notes, *guard_notes(guard, window)),
+            **options,
+        )
+        return check_trainable(split, label_map)
 
     def __eq__(self, other: object) -> bool:
         """Compare the parts and the way they were made."""
@@ -381,6 +421,37 @@ def check_validation(share: float) -> None:
             "The validation share of the training pixels must be from 0 to below 1, got "
             f"{share}; use 0.2, or 0 for none."
         )
+
+
+def check_guard(guard: Guard) -> None:
+    """Raise unless a guard is a width in pixels or "auto"."""
+    if guard != "auto" and (isinstance(guard, str) or guard < 0):
+        raise SplitError(
+            "The guard must be a width in pixels from 0, or 'auto' for window − 1, "
+            f"got {guard!r}."
+        )
+
+
+def guard_width(guard: Guard, window: int) -> int:
+    """Return the width in pixels of a guard for windows of this side."""
+    return window - 1 if guard == "auto" else guard
+
+
+def guard_notes(guard: int, window: int) -> tuple[str, ...]:
+    """Return a note if the guard is narrower than window − 1."""
+    if guard >= window - 1:
+        return ()
+    return (
+        f"The guard of {guard} pixels is narrower than window − 1 = {window - 1}: "
+        "some test windows share pixels with training windows.",
+    )
+
+
+def within_distance(mask: Mask, distance: int) -> Mask:
+    """Return the pixels within a Chebyshev distance of a mask, itself included."""
+    if not mask.any():
+        return np.zeros_like(mask)
+    return np.asarray(distance_transform_cdt(~mask, metric="chessboard") <= distance)
 
 
 def check_trainable(split: Split, labels: npt.ArrayLike) -> Split:

@@ -216,7 +216,7 @@ def test_pixels_are_held_out_as_far_from_training_as_the_test_lies(guard):
     [
         (RandomSplit(0.05), None),
         (BlockSplit(size=8, guard=3), 3),
-        (KFoldSplit(folds=3, size=8, guard=2), 2),
+        (KFoldSplit(n_splits=3, size=8, guard=2), 2),
     ],
 )
 def test_the_guard_is_that_between_training_and_test(scene, split, guard):

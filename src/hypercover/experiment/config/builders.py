@@ -116,6 +116,8 @@ def _splitter(spec: schema.SplitSpec, scene: Scene) -> Any:
     settings = spec.model_dump(exclude={"kind"})
     if isinstance(spec, schema.LeaveOneOutSpec):
         del settings["validation"]
+    if "folds" in settings:
+        settings["n_splits"] = settings.pop("folds")
     if isinstance(spec, schema.ClustersSpec) and spec.order == "spread":
         settings["values"] = blank_invalid(np.asarray(scene.cube.values), scene.valid)
     return _SPLITTERS[type(spec)](**settings)

@@ -447,7 +447,7 @@ def _leave_one_out(
     """
     labels, options = scene.usable_labels, []
     for guard in sorted({window - 1, window // 2, 2, 1, 0}, reverse=True):
-        outlook = LeaveOneOutSplit(folds=most, guard=guard).outlook(labels, seed=seed)
+        outlook = LeaveOneOutSplit(n_splits=most, guard=guard).outlook(labels, seed=seed)
         spec = {"kind": "leave-one-out", "folds": outlook.folds, "guard": guard}
         options.append((len(outlook.shapes), sum(outlook.shapes.values()), spec))
     classes = max(count for count, _, _ in options)

@@ -26,8 +26,7 @@ from hypercover.scene.samples import Samples, spectra_of
 from hypercover.scene.scene import Scene
 from hypercover.splits.audit import flattest_band, mean_zone_share, shared_zone_share
 from hypercover.splits.folds import assign_folds
-from hypercover.splits.guard import within_distance
-from hypercover.splits.split import Split
+from hypercover.splits.split import Split, within_distance
 from hypercover.types import Array, Arrays, Codes, Indices, Ints, Mask
 from hypercover.windows.windows import Windows
 

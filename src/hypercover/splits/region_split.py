@@ -1,51 +1,23 @@
-"""The guard band: labelled pixels too close to another part to be used."""
+"""The common part of splits that train on whole regions: blocks, fields or clusters."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_cdt
 
 from hypercover.errors import SplitError
-from hypercover.splits.split import Split, check_labels, check_trainable, check_validation
+from hypercover.splits.split import (
+    Guard,
+    Split,
+    check_guard,
+    check_labels,
+    check_validation,
+    guard_width,
+    within_distance,
+)
 from hypercover.types import Ints, Mask
-
-Guard = int | Literal["auto"]
-"""Width of the guard band in pixels; "auto" is window − 1."""
-
-
-def check_guard(guard: Guard) -> None:
-    """Raise unless a guard is a width in pixels or "auto"."""
-    if guard != "auto" and (isinstance(guard, str) or guard < 0):
-        raise SplitError(
-            "The guard must be a width in pixels from 0, or 'auto' for window − 1, "
-            f"got {guard!r}."
-        )
-
-
-def guard_width(guard: Guard, window: int) -> int:
-    """Return the width in pixels of a guard for windows of this side."""
-    return window - 1 if guard == "auto" else guard
-
-
-def guard_notes(guard: int, window: int) -> tuple[str, ...]:
-    """Return a note if the guard is narrower than window − 1."""
-    if guard >= window - 1:
-        return ()
-    return (
-        f"The guard of {guard} pixels is narrower than window − 1 = {window - 1}: "
-        "some test windows share pixels with training windows.",
-    )
-
-
-def within_distance(mask: Mask, distance: int) -> Mask:
-    """Return the pixels within a Chebyshev distance of a mask, itself included."""
-    if not mask.any():
-        return np.zeros_like(mask)
-    return np.asarray(distance_transform_cdt(~mask, metric="chessboard") <= distance)
 
 
 class Draw(NamedTuple):
@@ -105,22 +77,20 @@ class RegionSplit(ABC):
         drawn, test = draw(guard)
         if not test.any():
             raise self._too_wide(lambda width: draw(width)[1].any(), guard, label_map.shape)
-        validation = drawn.validation()
-        train = drawn.pixels & ~validation & ~within_distance(validation, guard)
         # The image of a cluster split is not saved.
         settings = {name: value for name, value in vars(self).items() if name != "values"}
-        split = Split.from_parts(
-            train=train,
-            validation=validation,
+        return Split.with_guard(
+            label_map,
+            drawn=drawn.pixels,
+            validation=drawn.validation(),
             test=test,
-            guard=(label_map > 0) & ~train & ~validation & ~test,
+            guard=guard,
             kind=self.kind,
             seed=seed,
             settings={**settings, "guard": guard, **drawn.settings},
             window=window,
-            notes=(*drawn.notes, *guard_notes(guard, window)),
+            notes=drawn.notes,
         )
-        return check_trainable(split, label_map)
 
     @abstractmethod
     def _draw(self, label_map: Ints, guard: int, seed: int) -> Draw:
