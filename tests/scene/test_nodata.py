@@ -14,7 +14,7 @@ from hypercover.scene.encoding import with_fill_value
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.nodata import (
-    NoData,
+    NodataRule,
     declared_nodata,
     fill_note,
     valid_pixels,
@@ -252,15 +252,15 @@ def test_the_rule_is_that_of_a_loop_over_pixels(numbers, absent, zero, mask):
         assert found[row, col] == (fine and not (zero and pixel == [0, 0]))
     one = with_fill_value(Scene(cube))
     np.testing.assert_array_equal(one.valid, found)
-    assert len(one.no_data.values) <= 1
+    assert len(one.nodata_rule.values) <= 1
     assert "has_data" not in one.cube.coords
 
 
 def test_a_rule_names_its_values():
-    assert str(NoData((-9999.0,), (), (0.0, 1.0), zero=True)) == (
+    assert str(NodataRule((-9999.0,), (), (0.0, 1.0), zero=True)) == (
         "-9999, outside 0 to 1, all-zero"
     )
-    assert not NoData()
+    assert not NodataRule()
 
 
 def noted(values):

@@ -269,7 +269,7 @@ elif kill == "tables":
 elif kill == "closed":
     w.Draft._check = killed
 elif kill == "renamed":
-    w.Inputs.forget = killed
+    w.FileRecord.forget = killed
 with writer.begun() as draft:
     draft.write(pieces)
 """

@@ -62,7 +62,7 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
     if orientation:
         facts.append(("orientation", orientation))
     facts += [(key, _header_value(text)) for key, text in scene.header.items()]
-    values = f" (no data is {scene.no_data})" if scene.no_data else ""
+    values = f" (no data is {scene.nodata_rule})" if scene.nodata_rule else ""
     facts.append(("no data", f"{(~scene.valid).sum()} of {rows * cols} pixels{values}"))
     notes = (*scene.notes, *scene.losses, *label_losses(scene))
     return facts + [("note", note) for note in notes]

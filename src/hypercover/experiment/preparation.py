@@ -16,7 +16,7 @@ from hypercover.files import make_folder
 from hypercover.jobs.plan import FOLDER, Plan
 from hypercover.jobs.runner import check_links, prepare_plan
 from hypercover.jobs.submission import check_idle
-from hypercover.scene.inputs import file_stats, known_inputs
+from hypercover.scene.file_identity import file_record, file_stats
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def plan_run(
         check_search(current)
         check_search_folder(SearchFolder(place), current)
         home = SearchFolder(place).home
-        with known_inputs(RunFolder(home).inputs):
+        with file_record(RunFolder(home).inputs):
             return PreparedRun(current, make_search_plan(current), home, True)
     check_experiment(current)
-    with known_inputs(RunFolder(place).inputs):
+    with file_record(RunFolder(place).inputs):
         return PreparedRun(current, make_plan(current), place, False)
 
 
@@ -94,7 +94,7 @@ def prepare(prepared: PreparedRun) -> None:
     if prepared.search:
         place = SearchFolder(prepared.folder.parent)
         writing = partial(prepare_search, place, prepared.experiment)
-    with known_inputs(RunFolder(prepared.folder).inputs):
+    with file_record(RunFolder(prepared.folder).inputs):
         # Reads every file, so that their checksums are remembered.
         (make_search_plan if prepared.search else make_plan)(prepared.experiment)
         prepare_plan(prepared.plan, make_folder(prepared.folder), writing)
@@ -119,7 +119,7 @@ def load_prepared(folder: str | Path) -> PreparedRun:
             f"{place} holds a plan, but its experiment cannot be read ({error}); submit or "
             "run it again."
         ) from error
-    with known_inputs(RunFolder(place).inputs) as inputs:
+    with file_record(RunFolder(place).inputs) as inputs:
         now = (make_search_plan if search else make_plan)(experiment)
     if now.fingerprints != plan.fingerprints:
         raise CallError(

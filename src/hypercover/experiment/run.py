@@ -25,7 +25,7 @@ from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.submission import check_idle
-from hypercover.scene.inputs import known_inputs, record_inputs
+from hypercover.scene.file_identity import file_record, record_files
 
 
 def run_experiment(
@@ -80,7 +80,7 @@ def run_experiment(
     chosen = executor or _executor(current, workers)
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
-    with known_inputs(run.inputs):
+    with file_record(run.inputs):
         _run_tasks(make_plan(current), run, current, chosen, progress)
     metrics: dict[str, Any] = read_checksummed(run.metrics.read_bytes())
     return metrics
@@ -105,7 +105,7 @@ def prepare_experiment(
     check_idle(run.path, REGISTRY)
     current = experiment.model_copy(update={"versions": versions()})
     check_experiment(current)
-    with known_inputs(run.inputs):
+    with file_record(run.inputs):
         plan = make_plan(current)
         trials = {task.name for task in plan.tasks if task.name.startswith("train-")}
         later = trials | plan.dependents(trials)
@@ -154,7 +154,7 @@ def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
         outputs.remove_stale_outputs(run, before, experiment)
     set_aside_checkpoints(run, before, experiment)
     dump(experiment, run.experiment)
-    record_inputs()
+    record_files()
 
 
 def _executor(experiment: Experiment, workers: int | None) -> Executor:

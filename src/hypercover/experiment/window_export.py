@@ -8,7 +8,7 @@ import numpy as np
 
 from hypercover.errors import LabelError, ModelError, SceneError, SplitError, counted
 from hypercover.files import check_writable
-from hypercover.scene.inputs import Inputs
+from hypercover.scene.file_identity import FileRecord
 from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import strips
@@ -72,7 +72,7 @@ def plan_windows(
     )
     sums = checksums(scene, some, size, metadata.dtype)
     metadata = metadata.model_copy(update={"checksums": sums})
-    source, inputs = Path(scene.source), Inputs(WindowWriter.inputs_of(Path(out)))
+    source, inputs = Path(scene.source), FileRecord(WindowWriter.inputs_of(Path(out)))
     identity = [made, inputs.identity(source if source.is_file() else None), scene.notes]
     return WindowWriter(
         check_writable(out), metadata, samples, part, identity=identity, inputs=inputs

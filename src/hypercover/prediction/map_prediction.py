@@ -28,12 +28,12 @@ from hypercover.prediction.model_input import ModelInput, check_values, working_
 from hypercover.prediction.scene_prediction import TilePredictor, predict_scene
 from hypercover.prediction.tile_tasks import SceneSource, WorkFolder
 from hypercover.scene.class_map import open_class_map
-from hypercover.scene.inputs import known_inputs
+from hypercover.scene.file_identity import file_record
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import ALL_ZERO, fits_dtype, parse_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.selection import read_area
-from hypercover.scene.tile_store import TileStore, inputs_path
+from hypercover.scene.tile_store import TileStore, record_path
 from hypercover.types import Mask, Progress, Report
 
 
@@ -162,7 +162,7 @@ def predict_image(
     # A class map that is still to be cleaned or clipped must not appear as `out`.
     unfinished = bool(cleaning) or area is not None
     raw = out.with_name(f".{out.name}.raw") / out.name if unfinished else out
-    with known_inputs(inputs_path(raw)):
+    with file_record(record_path(raw)):
         model_input = ModelInput.of(model, scene, device=device, overlap=overlap)
         legend = legend_from_card(model_input.bundle.card)
         check_values(model_input.bundle.card, scene, model_input.scene)
@@ -368,7 +368,7 @@ def _predictor_of_job(folder: Path, _modified: int) -> tuple[TilePredictor, Tile
     """Open model and scene once for all tiles that a process predicts."""
     job = WorkFolder(folder).job()
     target, model = Path(job["target"]), Path(job["model"])
-    with known_inputs(inputs_path(target)):
+    with file_record(record_path(target)):
         scene = SceneSource.from_json(job["source"]).open()
         model_input = ModelInput.of(
             model, scene, device=job["device"], overlap=job["overlap"]

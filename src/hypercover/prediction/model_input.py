@@ -16,7 +16,7 @@ from hypercover.features.blockwise import BorderLevels, blockwise, border_levels
 from hypercover.features.chain import Chain
 from hypercover.memory import resident_bytes
 from hypercover.scene.encoding import ScaleOffset, rescale
-from hypercover.scene.inputs import input_identity
+from hypercover.scene.file_identity import recorded_identity
 from hypercover.scene.samples import Samples, spectra_of
 from hypercover.scene.scene import Scene
 from hypercover.types import Array, Floats, Progress
@@ -121,7 +121,7 @@ def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:
     card = model / MODEL_FILE
     return {
         "model": sha256(card.read_bytes()).hexdigest() if card.is_file() else None,
-        "image": [list(part) for part in input_identity(Path(scene.source).absolute())],
+        "image": [list(part) for part in recorded_identity(Path(scene.source).absolute())],
         "read as": [scene.n_bands, str(scene.cube.dtype), *scene.notes],
     }
 

@@ -18,7 +18,7 @@ from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Arguments, Plan, Registry, Task
 from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.task_files import read_json
-from hypercover.scene.inputs import input_identity
+from hypercover.scene.file_identity import recorded_identity
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.selection import select_bands
@@ -52,7 +52,7 @@ class SceneSource:
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as plain values, with the identity of its file."""
-        identity = input_identity(Path(self.image).absolute())
+        identity = recorded_identity(Path(self.image).absolute())
         return asdict(self) | {"identity": [list(part) for part in identity]}
 
     @classmethod

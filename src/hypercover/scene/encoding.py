@@ -263,7 +263,7 @@ def with_fill_value(scene: Scene, inside: Mask | None = None) -> Scene:
     inside : array of bool, shape (y, x), optional
         Other pixels become no data as well.
     """
-    rule = scene.no_data
+    rule = scene.nodata_rule
     several = len(rule.values) > 1 or rule.by_band or rule.valid_range
     zero = rule.zero and rule.values != (0.0,)
     plain = not (several or zero or "has_data" in scene.cube.coords)

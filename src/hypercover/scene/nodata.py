@@ -24,7 +24,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.data_tables import attribute_names
 from hypercover.types import Array, Mask
 
-NoDataSpec = float | str | Sequence[float | str]
+NodataSpec = float | str | Sequence[float | str]
 """No data as users state it: one or several values, as numbers or text."""
 
 ALL_ZERO, _NONE = "all-zero", "none"
@@ -134,7 +134,7 @@ def fits_dtype(value: float, dtype: npt.DTypeLike) -> bool:
 
 
 @dataclass(frozen=True)
-class NoData:
+class NodataRule:
     """The rule that decides which pixels of an image have no data.
 
     A pixel is masked if any band is NaN, infinite, one of the values or outside the
@@ -151,7 +151,7 @@ class NoData:
     """Whether pixels that are zero in all bands have no data."""
 
     @classmethod
-    def of(cls, cube: xr.DataArray) -> "NoData":
+    def of(cls, cube: xr.DataArray) -> "NodataRule":
         """Read the rule from the attributes and coordinates of a cube."""
         own = {
             key: cube.attrs[key] for key in ("nodata", "valid_range") if key in cube.attrs
@@ -245,7 +245,7 @@ def valid_pixels(cube: xr.DataArray, values: Array | None = None) -> Mask:
     has_data = None
     if "has_data" in cube.coords:
         has_data = np.asarray(cube.coords["has_data"].values, dtype=bool)
-    return NoData.of(cube).valid(cube.values if values is None else values, has_data)
+    return NodataRule.of(cube).valid(cube.values if values is None else values, has_data)
 
 
 def without_nodata(cube: xr.DataArray) -> xr.DataArray:
@@ -257,7 +257,7 @@ def without_nodata(cube: xr.DataArray) -> xr.DataArray:
     return bare
 
 
-def parse_nodata(given: NoDataSpec) -> tuple[float | str, ...]:
+def parse_nodata(given: NodataSpec) -> tuple[float | str, ...]:
     """Parse no data as users state it: numbers, ``all-zero`` and ``none``.
 
     Raises
@@ -287,7 +287,7 @@ def parse_nodata(given: NoDataSpec) -> tuple[float | str, ...]:
     return tuple(parsed)
 
 
-def with_nodata(cube: xr.DataArray, given: NoDataSpec, name: str) -> xr.DataArray:
+def with_nodata(cube: xr.DataArray, given: NodataSpec, name: str) -> xr.DataArray:
     """Add no data that a user states to the rule of a cube.
 
     Values are added to those that the file declares.  ``none`` first removes everything
@@ -309,7 +309,7 @@ def with_nodata(cube: xr.DataArray, given: NoDataSpec, name: str) -> xr.DataArra
                 f"No pixel of {name} can be {value:.10g}, the given value for no data, because "
                 f"its type is {cube.dtype}; give another value, or omit --nodata."
             )
-    rule = NoData.of(cube)
+    rule = NodataRule.of(cube)
     changed = cube.copy(deep=False)
     changed.attrs = dict(cube.attrs)
     if values:

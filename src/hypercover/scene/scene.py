@@ -16,7 +16,7 @@ from hypercover.scene.data_array import as_cube
 from hypercover.scene.grid import Grid, grid_of, with_coordinates, with_grid
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import Legend
-from hypercover.scene.nodata import NoData, NoDataSpec, valid_pixels, with_nodata
+from hypercover.scene.nodata import NodataRule, NodataSpec, valid_pixels, with_nodata
 from hypercover.scene.tiling import IMAGE_BLOCK, strips
 from hypercover.types import Array, Bytes, Codes, Floats, Ints, Mask
 
@@ -112,7 +112,7 @@ class Scene:
         wavelengths: npt.ArrayLike | None = None,
         crs: Any = None,
         transform: Sequence[float] | None = None,
-        nodata: NoDataSpec | None = None,
+        nodata: NodataSpec | None = None,
         name: str | None = None,
     ) -> "Scene":
         """Make a scene of an array in memory or of an xarray.DataArray.
@@ -382,12 +382,12 @@ class Scene:
     @property
     def nodata(self) -> float | None:
         """Value that means no data in all bands, the first of several, or None."""
-        return self.no_data.primary
+        return self.nodata_rule.primary
 
     @property
-    def no_data(self) -> NoData:
+    def nodata_rule(self) -> NodataRule:
         """The rule that tells which pixels hold no data."""
-        return NoData.of(self.cube)
+        return NodataRule.of(self.cube)
 
     @property
     def header(self) -> dict[str, str]:
@@ -440,7 +440,7 @@ class Scene:
 
     @cached_property
     def valid(self) -> Mask:
-        """Pixels (y, x) that hold data in all bands, by :attr:`no_data` and masks."""
+        """Pixels (y, x) that hold data in all bands, by :attr:`nodata_rule` and masks."""
         return self._surveyed[0]
 
     @cached_property

@@ -14,7 +14,7 @@ import numpy as np
 
 from hypercover.errors import HypercoverError, OutputError, counted
 from hypercover.files import atomic, missing_folders, write_text
-from hypercover.scene.inputs import input_identity, known_inputs, record_inputs
+from hypercover.scene.file_identity import file_record, record_files, recorded_identity
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import IMAGE_BLOCK, Tile, tiles
 from hypercover.types import Array, Arrays
@@ -30,7 +30,7 @@ _DIGEST = hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
 
 
-def inputs_path(target: Path) -> Path:
+def record_path(target: Path) -> Path:
     """Return the file that records which input files the tiles of an image are made from."""
     return _folder_of(target) / _INPUTS
 
@@ -81,7 +81,7 @@ class TileStore:
             If it cannot be written.
         """
         if not (self.folder / _PLAN).exists():
-            record_inputs()
+            record_files()
             write_text(self.folder / _PLAN, self._plan)
 
     def load(self, number: int | str, like: Arrays) -> Arrays | None:
@@ -153,7 +153,7 @@ def scene_identity(scene: Scene) -> dict[str, Any]:
     The grid and the no-data value are listed on their own, because a world file
     or a viewer's statistics can change them without changing the image file.
     """
-    parts = input_identity(Path(scene.source).absolute()) if scene.source else ()
+    parts = recorded_identity(Path(scene.source).absolute()) if scene.source else ()
     grid, nodata = scene.grid, scene.nodata
     return {
         "file": [list(part) for part in parts],
@@ -179,10 +179,10 @@ def open_tile_store(
         The file to be written.
     plan : callable
         Returns everything the tiles depend on, as JSON.  Files that were merely touched
-        meanwhile count as unchanged (:class:`~hypercover.scene.inputs.Inputs`).
+        meanwhile count as unchanged (:class:`~hypercover.scene.file_identity.FileRecord`).
     """
     made = missing_folders(target)
-    with known_inputs(inputs_path(target)):
+    with file_record(record_path(target)):
         store = TileStore(target, {"version": version("hypercover"), **plan()})
         try:
             yield store

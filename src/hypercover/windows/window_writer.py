@@ -17,7 +17,7 @@ import numpy as np
 
 from hypercover.errors import LabelError, OutputError, SceneError
 from hypercover.files import make_folder, missing_folders, write_error, write_text
-from hypercover.scene.inputs import Inputs
+from hypercover.scene.file_identity import FileRecord
 from hypercover.scene.samples import Samples
 from hypercover.types import Array, Bytes, Progress
 from hypercover.windows.window_file import WindowFile, WindowMetadata
@@ -52,7 +52,7 @@ class WindowWriter:
     """Part of the split of each window (n,)."""
     identity: Any = None
     """Plain values that change when the scene does."""
-    inputs: Inputs = field(default_factory=Inputs)
+    inputs: FileRecord = field(default_factory=FileRecord)
     """The files of the scene, recognised again if only their times changed."""
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import rasterio.shutil
 from affine import Affine
 
 from hypercover.errors import LabelError, SceneError
-from hypercover.scene.inputs import file_identity
+from hypercover.scene.file_identity import file_identity
 from hypercover.scene.io.gdal import is_vrt
 from hypercover.scene.io.reading import open_scene
 

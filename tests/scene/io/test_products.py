@@ -8,7 +8,7 @@ import pytest
 import rasterio
 
 from hypercover.errors import SceneError
-from hypercover.scene.inputs import companions
+from hypercover.scene.file_identity import companions
 from hypercover.scene.io import hyperspectral_products
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.metadata import format_list

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hypercover.experiment.config import schema
-from hypercover.scene.inputs import file_identity, input_identity
+from hypercover.scene.file_identity import file_identity, recorded_identity
 from hypercover.scene.io.reading import check_usable, label_losses, open_mask, open_scene
 from hypercover.scene.labels import replaced_options
 from hypercover.scene.scene import Scene, blank_invalid
@@ -208,7 +208,7 @@ def fingerprint(experiment: schema.Experiment, *parts: Any) -> str:
     values = [
         experiment.versions,
         experiment.scene.model_dump(mode="json"),
-        [input_identity(path, styled=path == experiment.scene.labels) for path in files],
+        [recorded_identity(path, styled=path == experiment.scene.labels) for path in files],
         [
             part.model_dump(mode="json") if hasattr(part, "model_dump") else part
             for part in parts

@@ -17,7 +17,7 @@ from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.config.schema import Experiment
 from hypercover.scene.datasets import discovery
 from hypercover.scene.datasets.catalog import known_scene
-from hypercover.scene.inputs import input_identity, known_inputs, record_inputs
+from hypercover.scene.file_identity import file_record, record_files, recorded_identity
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.pansharpen.fusion import pansharpen, pansharpen_plan
@@ -293,12 +293,12 @@ def _sharpened(
         return None
     say(f"Images: {pair.pan} (grey) and {pair.bands} (bands), which make {title}.")
     say(f"Labels: {pair.labels.path}: {pair.labels.fit.title}.")
-    with known_inputs(folder / "inputs.json"):
-        facts = [input_identity(path.absolute()) for path in (pair.pan, pair.bands)]
+    with file_record(folder / "inputs.json"):
+        facts = [recorded_identity(path.absolute()) for path in (pair.pan, pair.bands)]
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
         image = folder / f"pansharpened-{digest}.tif"
         if not image.exists():
-            record_inputs()
+            record_files()
             _sharpen(pair, image, progress)
     say(f"Image (pansharpened): {image}")
     labels, variable = pair.labels.path, pair.labels.variable

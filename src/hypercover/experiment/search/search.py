@@ -43,7 +43,7 @@ from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, thread_limits
 from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.submission import check_idle
-from hypercover.scene.inputs import known_inputs, record_inputs
+from hypercover.scene.file_identity import file_record, record_files
 
 _MOST = 1024
 _GAIN = 1.05
@@ -96,7 +96,7 @@ def run_search(
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
     try:
-        with known_inputs(RunFolder(search.home).inputs):
+        with file_record(RunFolder(search.home).inputs):
             run_plan(
                 make_search_plan(current),
                 make_folder(search.home),
@@ -145,7 +145,7 @@ def prepare_search(search: SearchFolder, experiment: Experiment) -> None:
     for folder in (search.path, search.home):
         remove_drafts(RunFolder(folder))
     dump(experiment, search.experiment)
-    record_inputs()
+    record_files()
 
 
 class _Measured(BaseModel, extra="forbid", frozen=True):

@@ -33,7 +33,7 @@ from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import discard_written, modified_ns, write_checksummed, write_text
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.task_files import result_of
-from hypercover.scene.inputs import known_inputs
+from hypercover.scene.file_identity import file_record
 from hypercover.types import Report
 
 _LEARNING = 10.0
@@ -84,7 +84,7 @@ def make_search_plan(experiment: Experiment) -> Plan:
     """
     grids, search = searched_grids(experiment), experiment.search
     folding, rows = [], []
-    with known_inputs():
+    with file_record():
         for model, by in grids:
             spec, key = experiment.models[model], _key(experiment, model)
             needs, name = feature_needs(spec), _folds_task(model, by)

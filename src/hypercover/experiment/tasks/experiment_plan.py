@@ -15,7 +15,7 @@ from hypercover.experiment.config.schema import (
 from hypercover.experiment.tasks.run_context import used_features
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.plan import Plan, Task
-from hypercover.scene.inputs import known_inputs
+from hypercover.scene.file_identity import file_record
 
 FIRST_RESULTS, FIRST_REPORT = "reduce-first", "report-first"
 """Tasks that collect and report the results of quick models, before networks train."""
@@ -47,7 +47,7 @@ def make_plan(experiment: Experiment) -> Plan:
     map; report.  If some models are networks, the others go through these stages first, so
     that their map and report do not wait for hours of training.
     """
-    with known_inputs():
+    with file_record():
         return Plan(tuple(_tasks(experiment)), REGISTRY)
 
 

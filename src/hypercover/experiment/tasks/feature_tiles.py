@@ -27,11 +27,11 @@ from hypercover.memory import peak_bytes
 from hypercover.prediction import tile_tasks
 from hypercover.prediction.scene_prediction import GDAL_CACHE
 from hypercover.prediction.tile_tasks import SceneSource, WorkFolder
-from hypercover.scene.inputs import known_inputs
+from hypercover.scene.file_identity import file_record
 from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import TileStore, inputs_path
+from hypercover.scene.tile_store import TileStore, record_path
 from hypercover.scene.tiling import LazyArray, Tile, bounding_slice, tiles
 from hypercover.types import Array, Indices, Progress, Report
 
@@ -86,7 +86,7 @@ def write_features(
     work = WorkFolder.of(out)
     with work.removed_on_refusal():
         # The tiles are saved with the identity of the image.
-        with known_inputs(inputs_path(work.path / _STACK)):
+        with file_record(record_path(work.path / _STACK)):
             job: dict[str, Any] = {
                 "source": source.to_json(),
                 "chain": [step.to_json() for step in chain.steps],
@@ -170,7 +170,7 @@ def _store(path: Path, job: dict[str, Any]) -> TileStore:
 def _open_job(path: Path) -> tuple[dict[str, Any], Scene]:
     """Read a job, and open its scene if the file has not changed."""
     job = WorkFolder(path).job()
-    with known_inputs(inputs_path(path / _STACK)):
+    with file_record(record_path(path / _STACK)):
         return job, SceneSource.from_json(job["source"]).open()
 
 

@@ -39,7 +39,7 @@ from hypercover.scene.io.named_arrays import (
 from hypercover.scene.io.raster import raster_size
 from hypercover.scene.labels import LabelMap, check_size
 from hypercover.scene.metadata import clean_header, with_header
-from hypercover.scene.nodata import NoData, declared_nodata, declares_nodata
+from hypercover.scene.nodata import NodataRule, declared_nodata, declares_nodata
 from hypercover.scene.scene import NO_LABELS, Scene
 from hypercover.scene.tiling import LazyArray
 from hypercover.types import Array
@@ -252,7 +252,10 @@ class ArrayFile:
         self, member: NamedArray, values: Array, source: str, where: str
     ) -> LabelMap:
         names, colors = _classes(self.members, member)
-        nodata, notes = NoData.first_of(member.attrs, values.dtype), (f"Labels: {where}.",)
+        nodata, notes = (
+            NodataRule.first_of(member.attrs, values.dtype),
+            (f"Labels: {where}.",),
+        )
         return LabelMap.of(
             values, source, nodata=nodata, names=names, colors=colors, notes=notes
         )

@@ -28,7 +28,13 @@ from hypercover.scene.labels import (
     shortlist,
 )
 from hypercover.scene.legend import Legend, class_colors
-from hypercover.scene.nodata import NoData, NoDataSpec, fill_note, parse_nodata, with_nodata
+from hypercover.scene.nodata import (
+    NodataRule,
+    NodataSpec,
+    fill_note,
+    parse_nodata,
+    with_nodata,
+)
 from hypercover.scene.scene import Scene
 from hypercover.types import Codes
 
@@ -87,7 +93,7 @@ def open_scene(
     label_layer: str | None = None,
     legend: Legend | PathLike | None = None,
     name: str | None = None,
-    nodata: NoDataSpec | None = None,
+    nodata: NodataSpec | None = None,
 ) -> Scene:
     """Open an image, and its labels where given or found in its file.
 
@@ -210,12 +216,12 @@ def _image(
     return scene.noting(*notes), label_map
 
 
-def _with_stated_nodata(scene: Scene, nodata: NoDataSpec) -> Scene:
+def _with_stated_nodata(scene: Scene, nodata: NodataSpec) -> Scene:
     """Mask the values that the user states as no data."""
     cube = with_nodata(scene.cube, nodata, scene.name)
     parts = parse_nodata(nodata)
     stated = ", ".join(part if isinstance(part, str) else f"{part:.10g}" for part in parts)
-    rule = NoData.of(cube)
+    rule = NodataRule.of(cube)
     return scene.replace(cube=cube).noting(
         f"No data as stated: {stated}; together with the file: {rule or 'no value'}."
     )
@@ -389,7 +395,7 @@ def _no_valid_pixel(scene: Scene) -> str:
     """Explain why no pixel is valid, naming the bands that mask all others."""
     # Zero is a value here: at most it masks pixels that are zero in all bands.
     bands = [scene.cube.isel(band=[at]) for at in range(scene.n_bands)]
-    rules = [replace(NoData.of(band), zero=False) for band in bands]
+    rules = [replace(NodataRule.of(band), zero=False) for band in bands]
     filled = np.zeros(scene.n_bands, dtype=bool)
     for rows in scene.strips():
         values = scene.read(rows, slice(None))[:, None]
@@ -403,7 +409,7 @@ def _no_valid_pixel(scene: Scene) -> str:
         )
     return (
         f"No pixel of {scene.name} holds data: all are masked, NaN or no data "
-        f"({scene.no_data or 'no value is declared'}); give another image, or state what "
+        f"({scene.nodata_rule or 'no value is declared'}); give another image, or state what "
         "is no data with nodata: none (--nodata none) and values."
     )
 

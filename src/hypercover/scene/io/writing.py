@@ -13,8 +13,8 @@ from affine import Affine
 from hypercover.errors import CallError, OutputError, SceneError
 from hypercover.files import atomic, check_writable, remove_abandoned_drafts, write_text
 from hypercover.scene.encoding import with_fill_value
+from hypercover.scene.file_identity import companions
 from hypercover.scene.grid import Grid
-from hypercover.scene.inputs import companions
 from hypercover.scene.io.envi import class_lines, finish_header, list_item
 from hypercover.scene.io.gdal import create_raster, explained_write
 from hypercover.scene.io.geotiff import category_xml, class_raster_writer, sidecar

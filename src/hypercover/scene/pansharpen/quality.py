@@ -181,11 +181,7 @@ def _means(bands: Scene, factor: int) -> Scene:
 
 
 def compare_bands(
-    bands: Scene,
-    reference: Scene,
-    *,
-    ratio: float,
-    progress: Progress | None = None,
+    bands: Scene, reference: Scene, *, ratio: float, progress: Progress | None = None
 ) -> Quality:
     """Compare bands with a reference on the same grid, where both have data.
 

@@ -5,12 +5,12 @@ import os
 import pytest
 
 from hypercover.scene import inputs as module
-from hypercover.scene.inputs import (
-    Inputs,
+from hypercover.scene.file_identity import (
+    FileRecord,
     companions,
-    input_identity,
-    known_inputs,
-    record_inputs,
+    file_record,
+    record_files,
+    recorded_identity,
 )
 
 
@@ -25,9 +25,9 @@ def image(tmp_path):
 def run(tmp_path, image):
     """A run folder that remembers the image."""
     folder = tmp_path / "run"
-    with known_inputs(folder / "inputs.json"):
-        input_identity(image)
-        record_inputs()
+    with file_record(folder / "inputs.json"):
+        recorded_identity(image)
+        record_files()
     return folder
 
 
@@ -50,8 +50,8 @@ def touch(path, seconds=100):
 
 
 def seen(folder, path):
-    with known_inputs(folder / "inputs.json"):
-        return input_identity(path)
+    with file_record(folder / "inputs.json"):
+        return recorded_identity(path)
 
 
 def test_a_file_that_was_touched_is_the_same_and_read_once(run, image, hashed):
@@ -80,9 +80,9 @@ def test_a_file_of_another_size_is_another_without_being_read(run, image, hashed
 def test_a_new_file_is_remembered_in_the_place_of_the_old(run, image):
     image.write_bytes(b"other pixel")
     touch(image)
-    with known_inputs(run / "inputs.json"):
-        now = input_identity(image)
-        record_inputs()
+    with file_record(run / "inputs.json"):
+        now = recorded_identity(image)
+        record_files()
     touch(image)
     assert seen(run, image) == now
 
@@ -106,11 +106,11 @@ def test_nothing_is_written_where_nothing_is_new(run, image):
 
 
 def test_without_a_folder_time_and_size_decide(image):
-    before = Inputs().identity(image)
-    assert Inputs().identity(image) == before
+    before = FileRecord().identity(image)
+    assert FileRecord().identity(image) == before
     touch(image)
-    assert Inputs().identity(image) != before
-    assert input_identity(None) == ()
+    assert FileRecord().identity(image) != before
+    assert recorded_identity(None) == ()
 
 
 FOLDER = [

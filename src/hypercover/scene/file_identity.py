@@ -109,7 +109,7 @@ class _Record(BaseModel, extra="forbid", frozen=True):
     files: dict[str, _File]
 
 
-class Inputs:
+class FileRecord:
     """A record of input files that recognises them when only their times change.
 
     Copying or touching files, such as to save them from the purge of a cluster, must
@@ -200,17 +200,17 @@ class Inputs:
         return name, size, file.times[0]
 
 
-_current: ContextVar[Inputs | None] = ContextVar("inputs", default=None)
+_current: ContextVar[FileRecord | None] = ContextVar("inputs", default=None)
 
 
 @contextmanager
-def known_inputs(path: Path | None = None) -> Iterator[Inputs]:
+def file_record(path: Path | None = None) -> Iterator[FileRecord]:
     """Identify files by the record at a path in the block; each is examined once.
 
     Without a path, the record outside the block, if any, stays in use.
     """
     outer = _current.get()
-    inputs = outer if path is None and outer is not None else Inputs(path)
+    inputs = outer if path is None and outer is not None else FileRecord(path)
     token = _current.set(inputs)
     try:
         yield inputs
@@ -222,8 +222,8 @@ def known_inputs(path: Path | None = None) -> Iterator[Inputs]:
             inputs.save()
 
 
-def record_inputs() -> None:
-    """Record the hashes of the files identified in the surrounding :func:`known_inputs`.
+def record_files() -> None:
+    """Record the hashes of the files identified in the surrounding :func:`file_record`.
 
     Raises
     ------
@@ -245,9 +245,9 @@ def file_stats(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
     return stats
 
 
-def input_identity(path: Path | None, *, styled: bool = False) -> Identity:
-    """Return the identity of a file by the record in use, see :class:`Inputs`."""
-    inputs = _current.get() or Inputs()
+def recorded_identity(path: Path | None, *, styled: bool = False) -> Identity:
+    """Return the identity of a file by the record in use, see :class:`FileRecord`."""
+    inputs = _current.get() or FileRecord()
     return inputs.identity(path, styled=styled)
 
 
