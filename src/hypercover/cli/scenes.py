@@ -81,7 +81,7 @@ def _classes(scene: KnownScene) -> list[RenderableType]:
     """Tabulate the classes of a scene with their published counts."""
     from hypercover.cli.tables import new_table, table_cell
 
-    classes = scene.land
+    classes = scene.known_classes
     if not classes:
         return ["Its classes are unknown here."]
     labelled = sum(row.pixels or 0 for row in classes)

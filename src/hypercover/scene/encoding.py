@@ -231,22 +231,19 @@ def unused_value(scene: Scene, inside: Mask) -> int | None:
     """
     dtype = scene.cube.dtype.newbyteorder("=")
     limits = np.iinfo(dtype)
-    small = dtype.itemsize <= _SMALL
-    every = range(int(limits.min), int(limits.max) + 1) if small else ()
-    ends = (int(limits.min), int(limits.max))
-    candidates = [
-        value
-        for value in (*_USUAL, *ends, *every)
-        if limits.min <= value <= limits.max and abs(value) < _EXACT
-    ]
-    if small:
-        used = np.zeros(len(every), dtype=bool)
-        for values in _values(scene, inside):
-            used[values.astype(np.int64) - limits.min] = True
-        return next((value for value in candidates if not used[value - limits.min]), None)
+    ends = int(limits.min), int(limits.max)
+    every = range(ends[0], ends[1] + 1) if dtype.itemsize <= _SMALL else ()
+    preferred = dict.fromkeys((*_USUAL, *ends, *every))
+    candidates = np.array(
+        [
+            value
+            for value in preferred
+            if ends[0] <= value <= ends[1] and abs(value) < _EXACT
+        ]
+    )
     for values in _values(scene, inside):
-        candidates = [value for value in candidates if not (values == value).any()]
-    return next(iter(candidates), None)
+        candidates = candidates[~np.isin(candidates, values.astype(np.int64))]
+    return int(candidates[0]) if candidates.size else None
 
 
 def with_fill_value(scene: Scene, inside: Mask | None = None) -> Scene:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from hypercover.errors import SplitError, counted
+from hypercover.scene.data_tables import read_text
 from hypercover.scene.datasets.catalog import known_map, recognise_labels
 from hypercover.scene.datasets.discovery import find_label_maps
 from hypercover.splits.random_split import draw_validation
@@ -220,27 +222,8 @@ class _PublishedMaps:
     """How papers differ."""
 
 
-PUBLISHED = {
-    "indian-pines-fixed": _PublishedMaps(
-        labels="Indian Pines Site 3",
-        train="Indian Pines fixed training",
-        test="Indian Pines fixed test",
-    ),
-    "indian-pines-dase": _PublishedMaps(
-        labels="Indian Pines Site 3",
-        train="Indian Pines spatially disjoint",
-        mistaken=((76, 108, 111), (77, 108, 111), (78, 110, 111)),
-        note="Papers that keep the mistaken pixels have 5,689 training pixels and no test "
-        "pixels of Grass-pasture-mowed.",
-    ),
-    "pavia-fixed": _PublishedMaps(
-        labels="University of Pavia ground",
-        train="University of Pavia fixed training",
-        test="University of Pavia fixed test",
-        note="Papers that train on the pixels outside the ground truth have 3,921 training "
-        "pixels; some test on all 42,776 labelled pixels, training pixels included.",
-    ),
-}
+_PUBLISHED_MAPS = TypeAdapter(dict[str, _PublishedMaps])
+PUBLISHED = _PUBLISHED_MAPS.validate_json(read_text("published-splits.json"))
 """The published splits by name."""
 
 

@@ -195,12 +195,12 @@ def test_counts_that_are_all_different_name_the_classes_under_any_codes(title, c
 
 def test_every_scene_says_its_classes():
     for scene in known_scenes():
-        assert len(scene.land) == (scene.classes or 0)
-        assert len({one.color for one in scene.land}) == len(scene.land)
-    whole = known_scene("indian-pines-full").land
+        assert len(scene.known_classes) == (scene.classes or 0)
+        assert len({one.color for one in scene.known_classes}) == len(scene.known_classes)
+    whole = known_scene("indian-pines-full").known_classes
     assert sum(one.pixels for one in whole) == 334_245
     assert sum(one.pixels for one in whole if one.pixels >= 100) == 333_951
-    assert {one.pixels for one in known_scene("pavia-centre").land} == {None}
+    assert {one.pixels for one in known_scene("pavia-centre").known_classes} == {None}
 
 
 def test_an_unknown_scene_is_a_sentence():

@@ -42,17 +42,17 @@ class KnownImage:
     """Name shown to people."""
     stand_in: bool
     """Whether it was reconstructed to stand in for the measured image."""
+    sha256: str
+    """SHA-256 of its values at those pixels."""
 
 
 @cache
 def _known_images() -> tuple[Indices, dict[str, KnownImage]]:
     """Return the pixels (n, row and col) to compare, and the images by their digest."""
     content = json.loads(read_text("images.json"))
-    images = {
-        row["sha256"]: KnownImage(row["scene"], row["title"], row["stand_in"])
-        for row in content["images"]
-    }
-    return np.array(content["pixels"], dtype=np.intp), images
+    images = TypeAdapter(list[KnownImage]).validate_python(content["images"])
+    pixels = np.array(content["pixels"], dtype=np.intp)
+    return pixels, {image.sha256: image for image in images}
 
 
 def recognise_image(scene: Scene) -> KnownImage | None:
@@ -178,7 +178,7 @@ class KnownScene:
     """Class names, if no label map of the scene is known with its counts."""
 
     @property
-    def land(self) -> tuple[KnownClass, ...]:
+    def known_classes(self) -> tuple[KnownClass, ...]:
         """Its classes in the order of their codes; empty if unknown."""
         known = ground_truth(self.key)
         names = dict(enumerate(self.names, 1)) if known is None else known.names
@@ -241,7 +241,7 @@ def known_scene(key: str) -> KnownScene:
 
     Examples
     --------
-    >>> known_scene("indian-pines").bands, len(known_scene("indian-pines").land)
+    >>> known_scene("indian-pines").bands, len(known_scene("indian-pines").known_classes)
     (220, 16)
     """
     by_key = {scene.key: scene for scene in known_scenes()}
@@ -254,18 +254,7 @@ def known_scene(key: str) -> KnownScene:
 
 @cache
 def _known_maps() -> tuple[KnownMap, ...]:
-    return tuple(
-        KnownMap(
-            row["scene"],
-            row["title"],
-            (row["rows"] or 0, row["cols"] or 0),
-            {code: name for code, name, _ in row["classes"]},
-            {code: count for code, _, count in row["classes"]},
-            row["sha256"],
-            row.get("note", ""),
-        )
-        for row in json.loads(read_text("label-maps.json"))
-    )
+    return TypeAdapter(tuple[KnownMap, ...]).validate_json(read_text("label-maps.json"))
 
 
 def known_map(title: str) -> KnownMap:
