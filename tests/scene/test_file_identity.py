@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hypercover.scene import inputs as module
+from hypercover.scene import file_identity as module
 from hypercover.scene.file_identity import (
     FileRecord,
     companions,
