@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from hypercover.scene.pansharpen.quality import wald_quality
+from hypercover.scene.pansharpen.fusion import wald_quality
 from hypercover.scene.simulation.city import quickbird_pair
 
 WATCHER = """

@@ -24,6 +24,6 @@ from hypercover.evaluation.intervals import FieldUnits as FieldUnits
 from hypercover.evaluation.intervals import accuracy_intervals as accuracy_intervals
 from hypercover.evaluation.predictions import Predictions as Predictions
 from hypercover.evaluation.run_metrics import SearchResult as SearchResult
-from hypercover.scene.pansharpen.quality import wald_quality as wald_quality
+from hypercover.scene.pansharpen.fusion import wald_quality as wald_quality
 
 __all__ = [name for name in globals() if not name.startswith("_")]

@@ -98,7 +98,7 @@ def test_all_58_classes_can_be_kept(labelled, experiment):
 
 def test_a_simulated_flight_line_has_the_published_classes():
     """And is never taken for the published one, of which it lacks a pixel."""
-    from hypercover.scene.simulation.parcels import HALO
+    from hypercover.scene.simulation.land_cover import HALO
     from hypercover.scene.simulation.simulate import _survey_land
 
     found = _survey_land(PRESETS["indian-pines-full"])

@@ -39,7 +39,7 @@ def pansharpen(
     from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
     from hypercover.scene.metadata import labelled_name
     from hypercover.scene.pansharpen import fusion
-    from hypercover.scene.pansharpen.quality import Quality, wald_quality
+    from hypercover.scene.pansharpen.fusion import Quality, wald_quality
     from hypercover.scene.tile_store import open_tile_store
 
     check_overwrite(out, pan, bands)

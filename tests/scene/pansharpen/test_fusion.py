@@ -11,8 +11,13 @@ from hypercover.errors import CallError, SceneError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
-from hypercover.scene.pansharpen.fusion import BandMatch, Moments, pansharpen
-from hypercover.scene.pansharpen.quality import compare_bands, wald_quality
+from hypercover.scene.pansharpen.fusion import (
+    BandMatch,
+    Moments,
+    compare_bands,
+    pansharpen,
+    wald_quality,
+)
 from hypercover.scene.pansharpen.registration import atrous
 from hypercover.scene.scene import Scene
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercover.scene.simulation.parcels import Axis, land_strips
+from hypercover.scene.simulation.land_cover import Axis, land_strips
 
 SLOPE = st.floats(-1, 1)
 

@@ -13,8 +13,7 @@ from scipy import ndimage, sparse
 
 from hypercover.scene.datasets.catalog import aviris_bands
 from hypercover.scene.simulation import reflectance
-from hypercover.scene.simulation.land_cover import Cover, Survey
-from hypercover.scene.simulation.parcels import HALO, land_strips
+from hypercover.scene.simulation.land_cover import HALO, Cover, Survey, land_strips
 from hypercover.scene.simulation.reflectance import ENDMEMBERS, SUN, WAVELENGTHS, light
 from hypercover.scene.tiling import Tile
 from hypercover.scene.wavelengths import BandTable

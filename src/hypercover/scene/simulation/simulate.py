@@ -17,7 +17,7 @@ from hypercover.scene.io import writing
 from hypercover.scene.legend import Legend, class_colors
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation import city, land_cover, render
-from hypercover.scene.simulation.parcels import HALO, lay_out
+from hypercover.scene.simulation.land_cover import HALO, lay_out
 from hypercover.scene.tiling import lazy_cube
 from hypercover.types import Array, Codes, Indices, Progress
 
