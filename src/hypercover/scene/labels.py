@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -381,17 +381,16 @@ def shortlist(words: Iterable[object], most: int = 8) -> str:
     return ", ".join(every[:most]) + more
 
 
-@dataclass(frozen=True)
-class _ClassMatch:
+class _ClassMatch(NamedTuple):
     """How the classes of a label map correspond to those of a legend."""
 
     codes: dict[int, int]
     """New code of each class by its old one."""
-    by_name: tuple[int, ...]
+    by_name: list[int]
     """Old codes of classes matched by name."""
-    by_code: tuple[int, ...]
+    by_code: list[int]
     """Old codes of classes matched by code."""
-    new: tuple[int, ...]
+    new: list[int]
     """Old codes of classes that are not in the legend."""
 
 
@@ -466,7 +465,7 @@ def _matched(
         new = exact.get(name.strip(), loose.get(normalized_name(name)))
         if new is not None:
             matched[code] = new
-    by_name = tuple(matched)
+    by_name = list(matched)
     moved = any(code != new for code, new in matched.items())
     for code in present:
         if code in matched or code in labels.nominal or code not in legend:
@@ -476,8 +475,8 @@ def _matched(
         usable = nameless or not by_name or (renames and not moved)
         if usable and code not in matched.values():
             matched[code] = code
-    by_code = tuple(code for code in matched if code not in by_name)
-    new_codes = tuple(code for code in present if code not in matched)
+    by_code = [code for code in matched if code not in by_name]
+    new_codes = [code for code in present if code not in matched]
     most = max([*present, *legend.codes])
     for code in new_codes:
         used = {*legend.codes, *matched.values()}

@@ -194,13 +194,9 @@ class NodataRule:
             False where a separate mask excludes the pixel.
         """
         # Band by band, because masks of the whole array would take half its memory.
-        shape = values.shape[1:]
-        valid = np.ones(shape, dtype=bool) if has_data is None else has_data.copy()
+        valid = np.ones(values.shape[1:], bool) if has_data is None else has_data.copy()
         if self.zero:
-            any_value = np.zeros(shape, dtype=bool)
-            for band in values:
-                any_value |= band != 0
-            valid &= any_value
+            valid &= values.any(axis=0)
         for position, band in enumerate(values):
             if values.dtype.kind == "f":
                 valid &= np.isfinite(band)

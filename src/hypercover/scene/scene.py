@@ -196,16 +196,11 @@ class Scene:
         """Return the rectangle between two rows and two columns, with its labels."""
         grid = self.grid
         a, b, c, d, e, f = grid.transform
-        moved = (
-            a,
-            b,
-            c + a * cols.start + b * rows.start,
-            d,
-            e,
-            f + d * cols.start + e * rows.start,
-        )
+        if grid.placed:
+            c = c + a * cols.start + b * rows.start
+            f = f + d * cols.start + e * rows.start
         shape = (rows.stop - rows.start, cols.stop - cols.start)
-        place = Grid(*shape, grid.crs, moved if grid.placed else grid.transform)
+        place = Grid(*shape, grid.crs, (a, b, c, d, e, f))
         cut = self.replace(
             cube=with_grid(self.cube.isel(y=rows, x=cols), place),
             labels=None,
@@ -244,10 +239,8 @@ class Scene:
                     f"from {centres.min():g} to {centres.max():g} nm."
                 )
             return self.take_bands(inside.tolist())
-        nearest = np.abs(np.subtract.outer(np.atleast_1d(wavelength), centres)).argmin(
-            axis=1
-        )
-        return self.take_bands(nearest.tolist())
+        apart = np.abs(np.subtract.outer(np.atleast_1d(wavelength), centres))
+        return self.take_bands(apart.argmin(axis=1).tolist())
 
     def __getitem__(self, key: Any) -> "Scene":
         """Select ``scene[bands, rows, cols]`` by position, as in NumPy."""

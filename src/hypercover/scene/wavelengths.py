@@ -28,20 +28,11 @@ _BAD = attribute_names("bad band")
 _WIDTH_UNITS = attribute_names("width unit")
 
 _FACTORS = {
-    "nanometer": 1.0,
-    "nm": 1.0,
-    "millimicron": 1.0,
-    "micrometer": 1e3,
-    "micron": 1e3,
-    "um": 1e3,
-    "µm": 1e3,
-    "μm": 1e3,
-    "millimeter": 1e6,
-    "mm": 1e6,
-    "meter": 1e9,
-    "m": 1e9,
-    "angstrom": 0.1,
-    "å": 0.1,
+    **dict.fromkeys(("nanometer", "nm", "millimicron"), 1.0),
+    **dict.fromkeys(("micrometer", "micron", "um", "µm", "μm"), 1e3),
+    **dict.fromkeys(("millimeter", "mm"), 1e6),
+    **dict.fromkeys(("meter", "m"), 1e9),
+    **dict.fromkeys(("angstrom", "å"), 0.1),
 }
 _READINGS = {
     1.0: "nm",
@@ -180,9 +171,8 @@ def _guessed(numbers: Floats, unit: str | None) -> tuple[Floats | None, tuple[st
     span = f"{numbers.min():.10g} to {numbers.max():.10g}"
     if len(numbers) > 1 and np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
         return None, ("Wavelengths that only count the bands were left out.",)
-    if unit is None:
-        reason = "Wavelengths have no unit"
-    else:
+    reason = "Wavelengths have no unit"
+    if unit is not None:
         reason = f"Wavelengths from {span} cannot be in the unit {unit!r}"
     for factor, name in _READINGS.items():
         if _possible(numbers * factor):
@@ -378,13 +368,10 @@ class _Tags:
         bad = [first_present(tags, _BAD) for tags in self.bands]
         if not any(good) and not any(bad):
             return None
-        flags = zip(good, bad, strict=True)
-        return np.array(
-            [
-                bool((mark and _is_no(mark[1])) or (other and not _is_no(other[1])))
-                for mark, other in flags
-            ]
-        )
+        marked = [entry is not None and _is_no(entry[1]) for entry in good]
+        return np.array(marked) | [
+            entry is not None and not _is_no(entry[1]) for entry in bad
+        ]
 
     def _source(
         self,
@@ -401,23 +388,15 @@ class _Tags:
         if len(set(map(_plain_unit, units))) == 1:
             centres, notes = to_nanometres(numbers, units[0])
         else:
-            each = [
-                _known_nm(number, _plain_unit(unit))
-                for number, unit in zip(numbers, units, strict=True)
-            ]
             nm = [
-                own if own is not None else number
-                for number, own in zip(numbers, each, strict=True)
+                number if (own := _known_nm(number, _plain_unit(unit))) is None else own
+                for number, unit in zip(numbers, units, strict=True)
             ]
             centres, notes = to_nanometres(nm, "nm")
         if centres is None:
             self.useless += notes
             return None
-        steps = [
-            10.0 ** int(number.as_tuple().exponent)
-            for number in written
-            if number.is_finite()
-        ]
+        steps = [10.0 ** int(number.as_tuple().exponent) for number in written]
         factor = centres / numbers
         exact = float((np.array(steps) * factor).min())
         digits = max(len(number.as_tuple().digits) for number in written)
