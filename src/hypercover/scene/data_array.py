@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from hypercover.errors import SceneError, counted
 from hypercover.scene.grid import Grid, Transform, grid_of, with_grid
@@ -19,9 +19,9 @@ _OWN = {"row": "y", "col": "x", "band": "band"}
 
 
 def as_cube(
-    array: xr.DataArray | npt.ArrayLike,
+    array: xr.DataArray | ArrayLike,
     *,
-    wavelengths: npt.ArrayLike | None = None,
+    wavelengths: ArrayLike | None = None,
     crs: Any = None,
     transform: Sequence[float] | None = None,
 ) -> tuple[xr.DataArray, tuple[str, ...]]:
@@ -99,7 +99,7 @@ def _ordered(cube: xr.DataArray) -> xr.DataArray:
 
 
 def _with_wavelengths(
-    cube: xr.DataArray, given: npt.ArrayLike | None
+    cube: xr.DataArray, given: ArrayLike | None
 ) -> tuple[xr.DataArray, tuple[str, ...]]:
     """Return the cube with wavelengths in nm."""
     count = cube.sizes["band"]

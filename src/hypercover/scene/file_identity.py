@@ -40,19 +40,11 @@ def companions(path: Path) -> tuple[Path, ...]:
     if product:
         start = (product[1] or product[2] or "").lower()
         if start:
-            images = [
-                each
-                for each in path.parent.iterdir()
-                if each.name.lower().startswith(start)
-            ]
+            every = path.parent.iterdir()
+            images = (each for each in every if each.name.lower().startswith(start))
         else:
-            images = [
-                each
-                for each in path.parent.glob("*/*/*/**/*")
-                if each.suffix.lower() == ".jp2"
-                and {part.lower() for part in each.relative_to(path.parent).parts}
-                >= _GRANULE
-            ]
+            every = path.parent.glob("*/*/*/**/*")
+            images = (each for each in every if _is_granule(each.relative_to(path.parent)))
         return (path, *sorted(each for each in images if each.is_file() and each != path))
     # -wal: latest changes of a GeoPackage.  No .aux.xml: viewers write statistics there.
     names = {f"{name}-wal"}
@@ -68,6 +60,12 @@ def companions(path: Path) -> tuple[Path, ...]:
     names |= {f"{each}.msk" for each in (name, *names)}
     others = sorted(each for each in path.parent.iterdir() if each.name.lower() in names)
     return (path, *(each for each in others if each.name != path.name))
+
+
+def _is_granule(path: Path) -> bool:
+    """Tell whether a path in a Sentinel-2 product is that of an image."""
+    parts = {part.lower() for part in path.parts}
+    return path.suffix.lower() == ".jp2" and parts >= _GRANULE
 
 
 Identity = tuple[tuple[str, int, int], ...]

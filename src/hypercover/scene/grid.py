@@ -179,11 +179,11 @@ def describe_orientation(grid: Grid) -> str | None:
         )
     if kind is None:
         return None
-    sides = {
-        "upside down": "row is the southernmost",
-        "mirrored": "column is the easternmost",
-    }
-    first = " and the first ".join(side for word, side in sides.items() if word in kind)
+    sides = (
+        ("upside down", "row is the southernmost"),
+        ("mirrored", "column is the easternmost"),
+    )
+    first = " and the first ".join(side for word, side in sides if word in kind)
     return (
         f"{kind}: the first {first}; {_EVERYWHERE}, pansharpen refuses it together with an "
         f"image of another orientation; {_NORTH_UP}"
@@ -303,10 +303,8 @@ def _areas_by_corners(grid: Grid, to_ground: Callable[[Floats], Floats]) -> Floa
     """Return the area of each pixel from its corners."""
     a, b, c, d, e, f = grid.transform
     row, col = np.mgrid[: grid.rows + 1, : grid.cols + 1]
-    points = np.column_stack(
-        [(c + a * col + b * row).ravel(), (f + d * col + e * row).ravel()]
-    )
-    corners = to_ground(points).reshape(grid.rows + 1, grid.cols + 1, 2)
+    points = np.stack([c + a * col + b * row, f + d * col + e * row], axis=-1)
+    corners = to_ground(points.reshape(-1, 2)).reshape(points.shape)
     first = corners[1:, 1:] - corners[:-1, :-1]
     second = corners[1:, :-1] - corners[:-1, 1:]
     cross = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]

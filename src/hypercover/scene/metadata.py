@@ -91,10 +91,8 @@ def clean_header(entries: Mapping[str, object]) -> dict[str, str]:
     """
     usable = {}
     for name, content in entries.items():
-        key, text = (
-            " ".join(str(name).lower().replace("_", " ").split()),
-            _value(str(content)),
-        )
+        key = " ".join(str(name).lower().replace("_", " ").split())
+        text = _value(str(content))
         if key == "description":
             # ENVI puts a description in braces, too.
             text = text.strip("{} ")

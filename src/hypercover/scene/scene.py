@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from hypercover.errors import LabelError, SceneError, counted, shorten
 from hypercover.scene import metadata
@@ -105,11 +105,11 @@ class Scene:
     @classmethod
     def from_array(
         cls,
-        array: xr.DataArray | npt.ArrayLike,
-        labels: npt.ArrayLike | None = None,
+        array: xr.DataArray | ArrayLike,
+        labels: ArrayLike | None = None,
         legend: Legend | Mapping[int, str] | None = None,
         *,
-        wavelengths: npt.ArrayLike | None = None,
+        wavelengths: ArrayLike | None = None,
         crs: Any = None,
         transform: Sequence[float] | None = None,
         nodata: NodataSpec | None = None,

@@ -7,8 +7,8 @@ from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from hypercover.errors import shorten
 from hypercover.scene.data_tables import attribute_names
@@ -127,7 +127,7 @@ class BandTable:
 
 
 def to_nanometres(
-    values: npt.ArrayLike, unit: str | None
+    values: ArrayLike, unit: str | None
 ) -> tuple[Floats | None, tuple[str, ...]]:
     """Convert wavelengths of any unit to nm, with a note if the unit was guessed.
 
@@ -213,10 +213,7 @@ def _scaled(numbers: Floats, factor: float | Floats) -> Floats:
 
 
 def widths_in_nm(
-    widths: npt.ArrayLike,
-    wavelengths: npt.ArrayLike,
-    centres: Floats,
-    unit: str | None = None,
+    widths: ArrayLike, wavelengths: ArrayLike, centres: Floats, unit: str | None = None
 ) -> tuple[Floats | None, tuple[str, ...]]:
     """Convert widths to nm by the factor of the wavelengths, with notes.
 
@@ -554,7 +551,7 @@ def _unit_of(key: str) -> str | None:
     return key[-2:] if key.endswith(("nm", "um")) else None
 
 
-def band_numbers(values: npt.ArrayLike | None) -> Ints | None:
+def band_numbers(values: ArrayLike | None) -> Ints | None:
     """Return a list as band numbers if it has distinct integers from 1, else None.
 
     Examples

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TypeVar
 
 import numpy as np
+from numpy.random import Generator
 from scipy.sparse import coo_array
 
 from hypercover.errors import SplitError
@@ -124,7 +125,7 @@ class Blocks(SpatialUnits):
 
     @classmethod
     def cuts(
-        cls, label_map: Codes, size: int, guard: int, rng: np.random.Generator
+        cls, label_map: Codes, size: int, guard: int, rng: Generator
     ) -> Iterator["Blocks"]:
         """Cut a label map at random origins, each at most once."""
         origins = rng.permutation(size * size)[:_ORIGINS]
@@ -199,11 +200,7 @@ def _costs(
 
 
 def draw_regions(
-    cuts: Iterator[AnyUnits],
-    share: float,
-    rng: np.random.Generator,
-    *,
-    rest_matters: bool = False,
+    cuts: Iterator[AnyUnits], share: float, rng: Generator, *, rest_matters: bool = False
 ) -> tuple[AnyUnits, Mask]:
     """Select blocks or fields with about a share of the pixels.
 
@@ -260,9 +257,7 @@ def draw_regions(
     return regions, improved(regions, cost, selected, rounds)[1]
 
 
-def _random_selections(
-    regions: SpatialUnits, share: float, rng: np.random.Generator
-) -> Mask:
+def _random_selections(regions: SpatialUnits, share: float, rng: Generator) -> Mask:
     """Draw items, several times, until about a share of each stratum is reached.
 
     One item of a stratum of two or more is always left.
@@ -279,7 +274,7 @@ def _random_selections(
     return selected
 
 
-def _swaps(regions: SpatialUnits, selected: Mask, rng: np.random.Generator) -> Mask:
+def _swaps(regions: SpatialUnits, selected: Mask, rng: Generator) -> Mask:
     """Propose changes: swap a selected region for another, or only add or drop one."""
     proposals = np.tile(selected, (_PROPOSALS, 1))
     inside = regions.labelled[selected[regions.labelled]]

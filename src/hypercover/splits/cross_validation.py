@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 
 from hypercover.errors import SplitError, counted
@@ -42,7 +42,7 @@ class FoldedSplit(ABC):
     n_splits: int
 
     def splits(
-        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
+        self, labels: ArrayLike, *, seed: int = 0, window: int = 1
     ) -> tuple[Split, ...]:
         """Return the splits of a label map (y, x), one for each fold.
 
@@ -55,7 +55,7 @@ class FoldedSplit(ABC):
         return tuple(make(fold) for fold in range(self.n_splits))
 
     def split(
-        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1, fold: int = 0
+        self, labels: ArrayLike, *, seed: int = 0, window: int = 1, fold: int = 0
     ) -> Split:
         """Return the split of a label map (y, x) that tests one fold, counted from 0.
 
@@ -320,7 +320,7 @@ class LeaveOneOutSplit(FoldedSplit):
         check_guard(self.guard)
 
     def outlook(
-        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
+        self, labels: ArrayLike, *, seed: int = 0, window: int = 1
     ) -> HeldOutShapes:
         """Return how many shapes of a label map (y, x) are held out, and in how many folds.
 
@@ -370,13 +370,13 @@ class LeaveOneOutSplit(FoldedSplit):
 class Splitter(Protocol):
     """Anything that splits a label map."""
 
-    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+    def split(self, labels: ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
         """Split a label map (y, x)."""
 
 
 def as_cv(
     splitter: Splitter,
-    labels: npt.ArrayLike,
+    labels: ArrayLike,
     *,
     repeats: int = 5,
     window: int = 9,

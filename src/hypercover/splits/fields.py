@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 from scipy.ndimage import find_objects, maximum_filter
 from scipy.sparse import coo_array, csr_array
 
@@ -22,7 +22,7 @@ _MAX_EPS = 20
 """Largest eps in pixels, beyond which DBSCAN's neighbourhoods do not fit in memory."""
 
 
-def field_map(labels: npt.ArrayLike) -> Indices:
+def field_map(labels: ArrayLike) -> Indices:
     """Return the field (y, x) of each pixel of a label map, from 1; 0 = unlabelled.
 
     A field is a connected set of pixels of one class, corners included.
@@ -294,7 +294,7 @@ class ClusterSplit(RegionSplit):
     """Pixels between training and test, by Chebyshev distance; auto = window − 1."""
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
-    values: npt.ArrayLike | None = None
+    values: ArrayLike | None = None
     """The image (band, y, x), for the order by spread."""
 
     kind = "clusters"

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.random import Generator
 from scipy.ndimage import find_objects, label, maximum_filter
 from scipy.sparse import coo_array
 from scipy.spatial import KDTree
@@ -40,9 +41,7 @@ def cluster_numbers(samples: Samples, gap: int) -> Indices:
     return groups
 
 
-def assign_folds(
-    labels: Ints, groups: Indices, n_splits: int, rng: np.random.Generator
-) -> Indices:
+def assign_folds(labels: Ints, groups: Indices, n_splits: int, rng: Generator) -> Indices:
     """Assign whole groups to folds and return the fold of each sample.
 
     Groups are assigned in descending order of size, each to the fold that has least
@@ -242,9 +241,7 @@ class FoldMaker(ABC):
         )
 
     @abstractmethod
-    def _assign(
-        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
-    ) -> Indices:
+    def _assign(self, samples: Samples, rng: Generator, legend: Legend | None) -> Indices:
         """Return the fold of each sample."""
 
 
@@ -254,9 +251,7 @@ class _GroupFolds(FoldMaker):
     remedy: ClassVar[str]
     """What helps if there are fewer groups than folds."""
 
-    def _assign(
-        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
-    ) -> Indices:
+    def _assign(self, samples: Samples, rng: Generator, legend: Legend | None) -> Indices:
         groups = self._groups(samples, rng)
         count = int(groups.max()) + 1
         if count < self.n_splits:
@@ -270,7 +265,7 @@ class _GroupFolds(FoldMaker):
         return assign_folds(samples.labels, groups, self.n_splits, rng)
 
     @abstractmethod
-    def _groups(self, samples: Samples, rng: np.random.Generator) -> Indices:
+    def _groups(self, samples: Samples, rng: Generator) -> Indices:
         """Return the block or cluster of each sample, from 0."""
 
 
@@ -301,9 +296,7 @@ class RandomFolds(FoldMaker):
 
     kind = "random"
 
-    def _assign(
-        self, samples: Samples, rng: np.random.Generator, legend: Legend | None
-    ) -> Indices:
+    def _assign(self, samples: Samples, rng: Generator, legend: Legend | None) -> Indices:
         codes, counts = np.unique(samples.labels, return_counts=True)
         count = int(counts.min())
         if count < self.n_splits:
@@ -361,7 +354,7 @@ class BlockFolds(_GroupFolds):
         if self.size < 1:
             raise SplitError(f"A block must be at least 1 pixel wide, got {self.size}.")
 
-    def _groups(self, samples: Samples, rng: np.random.Generator) -> Indices:
+    def _groups(self, samples: Samples, rng: Generator) -> Indices:
         origin = rng.integers(self.size, size=2)
         rows, cols = samples.rows + origin[0], samples.cols + origin[1]
         across = int(cols.max()) // self.size + 1
@@ -406,7 +399,7 @@ class ClusterFolds(_GroupFolds):
 
     kind, remedy = "clusters", "folds by blocks"
 
-    def _groups(self, samples: Samples, rng: np.random.Generator) -> Indices:
+    def _groups(self, samples: Samples, rng: Generator) -> Indices:
         gap = self.guard if self.gap is None else self.gap
         return cluster_numbers(samples, max(gap, 1))
 

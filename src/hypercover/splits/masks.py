@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 from pydantic import TypeAdapter
 
 from hypercover.errors import SplitError, counted
@@ -53,9 +53,9 @@ class MaskSplit:
     [[1, 1, 3, 0]]
     """
 
-    train: npt.ArrayLike
+    train: ArrayLike
     """Training pixels (y, x): nonzero."""
-    test: npt.ArrayLike | None = None
+    test: ArrayLike | None = None
     """Test pixels (y, x): nonzero; None = all other labelled pixels."""
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
@@ -66,7 +66,7 @@ class MaskSplit:
         """Check the validation share."""
         check_validation(self.validation)
 
-    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+    def split(self, labels: ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
         """Split a label map (y, x); the seed only draws the validation pixels.
 
         Raises
@@ -97,7 +97,7 @@ class MaskSplit:
         return check_trainable(split, label_map)
 
 
-def _marked(mask: npt.ArrayLike, part: str, labelled: Mask) -> tuple[Mask, str]:
+def _marked(mask: ArrayLike, part: str, labelled: Mask) -> tuple[Mask, str]:
     """Return the labelled pixels of a mask, and a note on the others if there are any."""
     values = np.asarray(mask)
     if values.shape != labelled.shape:
@@ -147,7 +147,7 @@ class SavedSplit:
     sha256: str | None = None
     """Expected digest."""
 
-    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+    def split(self, labels: ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
         """Return the saved parts for a label map (y, x); the seed changes nothing.
 
         Raises
@@ -276,7 +276,7 @@ class PublishedSplit:
             )
         check_validation(self.validation)
 
-    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+    def split(self, labels: ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
         """Split a label map (y, x); the seed only draws the validation pixels.
 
         Raises

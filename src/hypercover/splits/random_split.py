@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
 from hypercover.errors import SplitError
 from hypercover.splits.split import Split, check_labels, check_trainable, check_validation
@@ -89,10 +90,7 @@ class RandomSplit:
 
 
 def draw_stratified(
-    label_map: Codes,
-    share: float,
-    rng: np.random.Generator,
-    halves: Literal["even", "up"] = "even",
+    label_map: Codes, share: float, rng: Generator, halves: Literal["even", "up"] = "even"
 ) -> Mask:
     """Draw a share of the pixels (y, x) of each class, or a number of them (from 1).
 
@@ -110,9 +108,7 @@ def draw_stratified(
     return drawn.reshape(label_map.shape)
 
 
-def draw_validation(
-    label_map: Codes, train: Mask, share: float, rng: np.random.Generator
-) -> Mask:
+def draw_validation(label_map: Codes, train: Mask, share: float, rng: Generator) -> Mask:
     """Draw validation pixels (y, x) from the training pixels, class by class.
 
     Raises

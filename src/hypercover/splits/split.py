@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, Field, StrictInt, StrictStr
 from scipy.ndimage import distance_transform_cdt
 
@@ -87,10 +87,10 @@ class Split:
     def from_parts(
         cls,
         *,
-        train: npt.ArrayLike,
-        test: npt.ArrayLike,
-        validation: npt.ArrayLike | None = None,
-        guard: npt.ArrayLike | None = None,
+        train: ArrayLike,
+        test: ArrayLike,
+        validation: ArrayLike | None = None,
+        guard: ArrayLike | None = None,
         **options: Any,
     ) -> "Split":
         """Build a split from one mask (y, x) for each part; the masks must be disjoint.
@@ -191,7 +191,7 @@ class Split:
         """Count the pixels of a part."""
         return int(np.count_nonzero(self.mask(part)))
 
-    def samples(self, part: str, labels: npt.ArrayLike) -> Samples:
+    def samples(self, part: str, labels: ArrayLike) -> Samples:
         """Return the labelled pixels of a part, row by row.
 
         Raises
@@ -201,7 +201,7 @@ class Split:
         """
         return Samples.of(np.where(self.mask(part), self._checked(labels), 0))
 
-    def _checked(self, labels: npt.ArrayLike) -> Array:
+    def _checked(self, labels: ArrayLike) -> Array:
         """Return labels as an array, after checking their size."""
         label_map = np.asarray(labels)
         if label_map.shape != self.shape:
@@ -212,7 +212,7 @@ class Split:
         # Small unsigned codes would overflow in sums; bincount refuses 64-bit unsigned codes.
         return label_map.astype(np.int64, copy=False)
 
-    def per_class(self, part: str, labels: npt.ArrayLike) -> dict[int, int]:
+    def per_class(self, part: str, labels: ArrayLike) -> dict[int, int]:
         """Count the pixels of a part for every class that occurs in the labels."""
         label_map = self._checked(labels)
         most = int(label_map.max(initial=0))
@@ -220,7 +220,7 @@ class Split:
         return {int(code): int(counts[code]) for code in np.unique(label_map) if code > 0}
 
     def unscored(
-        self, labels: npt.ArrayLike, legend: Legend | None = None
+        self, labels: ArrayLike, legend: Legend | None = None
     ) -> list[tuple[int, str]]:
         """Return the classes that have no accuracy, as (code, reason).
 
@@ -237,9 +237,7 @@ class Split:
         }
         return [(code, reason) for code, reason in reasons.items() if reason]
 
-    def to_json(
-        self, labels: npt.ArrayLike, legend: Legend | None = None
-    ) -> dict[str, Any]:
+    def to_json(self, labels: ArrayLike, legend: Legend | None = None) -> dict[str, Any]:
         """Return counts, unscored classes and the leak audit for a JSON file."""
         classes = (*(legend or Legend()).covering(labels), *(legend or ()))
         names = {each.code: each.name for each in classes}
@@ -271,7 +269,7 @@ class Split:
             "sha256": self.digest,
         }
 
-    def part_json(self, part: str, labels: npt.ArrayLike | None) -> dict[str, Any]:
+    def part_json(self, part: str, labels: ArrayLike | None) -> dict[str, Any]:
         """Return the count of a part and, with labels, its count for each class."""
         entry: dict[str, Any] = {"count": self.count(part)}
         if labels is not None:
@@ -286,7 +284,7 @@ class Split:
         *,
         grid: Grid | None = None,
         legend: Legend | None = None,
-        labels: npt.ArrayLike | None = None,
+        labels: ArrayLike | None = None,
     ) -> None:
         """Write ``<stem>.tif``, the map of parts, and ``<stem>.json`` with everything else.
 
@@ -381,7 +379,7 @@ def check_disjoint(masks: Mapping[str, Mask]) -> None:
             )
 
 
-def check_labels(labels: npt.ArrayLike, window: int = 1) -> Ints:
+def check_labels(labels: ArrayLike, window: int = 1) -> Ints:
     """Return a label map (y, x) after checking that it can be split.
 
     Raises
@@ -454,7 +452,7 @@ def within_distance(mask: Mask, distance: int) -> Mask:
     return np.asarray(distance_transform_cdt(~mask, metric="chessboard") <= distance)
 
 
-def check_trainable(split: Split, labels: npt.ArrayLike) -> Split:
+def check_trainable(split: Split, labels: ArrayLike) -> Split:
     """Return a split after checking that it can train and test a classifier.
 
     Raises

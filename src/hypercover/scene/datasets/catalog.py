@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 from pydantic import TypeAdapter
 
 from hypercover.errors import SceneError
@@ -208,7 +208,7 @@ class KnownMap:
     note: str
     """Remarks on its codes; may be empty."""
 
-    def is_exactly(self, labels: npt.ArrayLike) -> bool:
+    def is_exactly(self, labels: ArrayLike) -> bool:
         """Tell whether labels (y, x) equal this map in every pixel."""
         codes = np.ascontiguousarray(labels, np.uint8)
         return self.sha256 == hashlib.sha256(codes.tobytes()).hexdigest()
@@ -267,7 +267,7 @@ def ground_truth(scene: str) -> KnownMap | None:
     return next((known for known in _known_maps() if known.scene == scene), None)
 
 
-def recognise_labels(labels: npt.ArrayLike) -> KnownMap | None:
+def recognise_labels(labels: ArrayLike) -> KnownMap | None:
     """Recognise a published label map by its content; None if it is not known.
 
     Size and the number of pixels of every class must match.  If two published maps

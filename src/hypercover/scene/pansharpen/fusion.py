@@ -600,11 +600,7 @@ def compare_bands(
     for part in strips(reference.shape[0], 2 * _BLOCK):
         made, held = bands.read_valid(part, slice(None))
         true, measured = reference.read_valid(part, slice(None))
-        made, true, valid = (
-            made.astype(np.float64),
-            true.astype(np.float64),
-            held & measured,
-        )
+        made, true, valid = made.astype(float), true.astype(float), held & measured
         pair = made[:, valid], true[:, valid]
         angles += float(_angles(*pair).sum())
         squares += np.square(pair[0] - pair[1]).sum(axis=1)
@@ -613,12 +609,8 @@ def compare_bands(
         for tile in tiles(valid.shape, _BLOCK):
             block = tile.rows, tile.cols
             if tile.pixels == _BLOCK**2 and valid[block].all():
-                squared = (len(made), -1)
-                indices.append(
-                    _index(
-                        made[:, *block].reshape(squared), true[:, *block].reshape(squared)
-                    )
-                )
+                flat = (each[:, *block].reshape(len(each), -1) for each in (made, true))
+                indices.append(_index(*flat))
         done += len(valid)
         if progress is not None:
             progress(done, reference.shape[0])

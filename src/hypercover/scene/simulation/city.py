@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from numpy.random import Generator
 
 from hypercover.errors import CallError
 from hypercover.files import check_writable
@@ -59,7 +60,7 @@ class City:
     lit: npt.NDArray[np.int8]
     """1 on the lit side of a roof, -1 on the other, 0 on flat land."""
 
-    def labels(self, counts: dict[str, int], random: np.random.Generator) -> Bytes:
+    def labels(self, counts: dict[str, int], random: Generator) -> Bytes:
         """Label a number of pixels of each class, plot by plot; 0 = unlabelled.
 
         If a class has fewer pixels, all are labelled.
@@ -82,7 +83,7 @@ class City:
         return np.where(lines, -squares, self.plot)
 
 
-def lay_out_city(rows: int, cols: int, random: np.random.Generator) -> City:
+def lay_out_city(rows: int, cols: int, random: Generator) -> City:
     """Lay out a city of a size in fine pixels; every class gets its published share.
 
     Examples
@@ -117,7 +118,7 @@ def lay_out_city(rows: int, cols: int, random: np.random.Generator) -> City:
 _ROOFED = (1, 2, 9)
 
 
-def _roof(high: int, wide: int, random: np.random.Generator) -> npt.NDArray[np.int8]:
+def _roof(high: int, wide: int, random: Generator) -> npt.NDArray[np.int8]:
     """Return the two sides of a roof along the longer side of its plot."""
     sides = np.ones((high, wide), np.int8)
     if high > wide:
@@ -127,9 +128,7 @@ def _roof(high: int, wide: int, random: np.random.Generator) -> npt.NDArray[np.i
     return sides if random.random() < 0.5 else -sides
 
 
-def _plots(
-    rows: int, cols: int, random: np.random.Generator
-) -> Iterator[tuple[int, int, int, int]]:
+def _plots(rows: int, cols: int, random: Generator) -> Iterator[tuple[int, int, int, int]]:
     """Cut land by streets until no plot is too long; yield the corner and sides of each."""
     waiting = [(0, 0, rows, cols)]
     while waiting:
@@ -243,7 +242,7 @@ def _placed(
     return with_grid(lazy_cube(shape, np.uint16, read), grid)
 
 
-def _plot_spectra(city: City, random: np.random.Generator) -> Singles:
+def _plot_spectra(city: City, random: Generator) -> Singles:
     """Draw the brightness of each plot (plot, band) relative to its class; 0 = street."""
     count = int(city.plot.max()) + 1
     bright = np.exp(random.normal(0, _PLOT, (count, 1)))

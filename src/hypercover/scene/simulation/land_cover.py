@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 from scipy import ndimage
 
 from hypercover.errors import CallError
@@ -103,7 +104,7 @@ class Parcels:
             self.habitats.append(habitat)
 
 
-def lay_out(rows: int, cols: int, field: float, rng: np.random.Generator) -> Parcels:
+def lay_out(rows: int, cols: int, field: float, rng: Generator) -> Parcels:
     """Lay out the parcels of a scene.
 
     Parameters
@@ -134,7 +135,7 @@ def lay_out(rows: int, cols: int, field: float, rng: np.random.Generator) -> Par
     return parcels
 
 
-def _leaves(box: Rectangle, field: float, rng: np.random.Generator) -> Iterator[Rectangle]:
+def _leaves(box: Rectangle, field: float, rng: Generator) -> Iterator[Rectangle]:
     """Cut a rectangle recursively into fields."""
     left, right, top, bottom = box
     width, height = right - left, bottom - top
@@ -171,7 +172,7 @@ def _stamp(parcels: Parcels, box: Rectangle, habitat: str) -> None:
     parcels.add(inside, habitat, rows.start, cols.start)
 
 
-def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Floats:
+def _smooth(shape: tuple[int, int], length: float, rng: Generator) -> Floats:
     """Return noise of unit variance with a correlation length in pixels."""
     noise = rng.standard_normal(shape)
     ndimage.gaussian_filter(noise, length, mode="wrap", output=noise)
@@ -179,7 +180,7 @@ def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> 
     return noise
 
 
-def _river(parcels: Parcels, rng: np.random.Generator) -> Floats:
+def _river(parcels: Parcels, rng: Generator) -> Floats:
     """Return the distance in pixels from a winding river."""
     rows, cols = parcels.number.shape
     along, across = (parcels.v, parcels.u) if rows >= cols else (parcels.u, parcels.v)
@@ -199,7 +200,7 @@ def _river(parcels: Parcels, rng: np.random.Generator) -> Floats:
     return far
 
 
-def _grow_nature(parcels: Parcels, rough: float, rng: np.random.Generator) -> None:
+def _grow_nature(parcels: Parcels, rough: float, rng: Generator) -> None:
     """Place woods, meadows and a river on top of the fields."""
     shape = parcels.number.shape
     wild = _smooth(shape, rough, rng)
@@ -235,7 +236,7 @@ def _parts(parcels: Parcels, where: Mask, habitat: str) -> None:
     parcels.habitats.extend([habitat] * len(distinct))
 
 
-def _build_roads(parcels: Parcels, spacing: float, rng: np.random.Generator) -> None:
+def _build_roads(parcels: Parcels, spacing: float, rng: Generator) -> None:
     """Build roads on the section lines and, in large scenes, a highway across."""
     shape = parcels.number.shape
     road = np.zeros(shape, bool)
@@ -256,9 +257,7 @@ def _build_roads(parcels: Parcels, spacing: float, rng: np.random.Generator) -> 
     parcels.add(highway, "highway")
 
 
-def _place_farms(
-    parcels: Parcels, spacing: float, size: float, rng: np.random.Generator
-) -> None:
+def _place_farms(parcels: Parcels, spacing: float, size: float, rng: Generator) -> None:
     """Place farmsteads and paved yards along the roads."""
     rows, cols = parcels.number.shape
     for habitat, each, scale in (("farm", 3400, 1.0), ("built", 8000, 0.8)):
@@ -318,7 +317,7 @@ class Cover:
     ranges: tuple[tuple[str, Range], ...]
     """Lowest and highest value of each field of the state."""
 
-    def draw(self, rng: np.random.Generator) -> ParcelState:
+    def draw(self, rng: Generator) -> ParcelState:
         """Draw the state of one parcel."""
         return ParcelState(**{name: rng.uniform(*between) for name, between in self.ranges})
 
@@ -359,13 +358,7 @@ SINGLE = 60
 SMALLEST = 12
 """Fewest labelled pixels of a parcel."""
 
-_OPEN = {
-    "meadow": "field",
-    "woods": "meadow",
-    "farm": "field",
-    "built": "field",
-    "water": "field",
-}
+_OPEN = {"woods": "meadow", **dict.fromkeys(("meadow", "farm", "built", "water"), "field")}
 """The kind of parcel that is taken where one is used up."""
 
 
@@ -415,10 +408,7 @@ class CrowdedError(CallError):
 
 
 def survey(
-    parcels: Parcels,
-    classes: Sequence[Cover],
-    share: float | None,
-    rng: np.random.Generator,
+    parcels: Parcels, classes: Sequence[Cover], share: float | None, rng: Generator
 ) -> Survey:
     """Assign a cover to every parcel, and label a share of the pixels.
 
@@ -471,7 +461,7 @@ class _FreeLand:
         return [parcel for parcel in self.areas if habitats[parcel] == habitat]
 
     def take(
-        self, cover: Cover, target: float, rng: np.random.Generator, *, whole: bool
+        self, cover: Cover, target: float, rng: Generator, *, whole: bool
     ) -> tuple[list[int], float]:
         """Take parcels for a class until it has about its target number of pixels.
 
@@ -499,7 +489,7 @@ class _FreeLand:
             left -= self.areas.pop(parcel)
         return taken, left
 
-    def _choose(self, free: list[int], area: float, rng: np.random.Generator) -> int:
+    def _choose(self, free: list[int], area: float, rng: Generator) -> int:
         """Choose a parcel of about a given area."""
         if not free:
             raise CrowdedError("No parcel remains; label a smaller share of the land.")
@@ -533,7 +523,7 @@ class _FreeLand:
             del self.areas[new]
 
 
-def _cover_unlabelled(land: Survey, rng: np.random.Generator) -> None:
+def _cover_unlabelled(land: Survey, rng: Generator) -> None:
     """Assign a cover to every unlabelled parcel."""
     chosen = {cover.name for cover in land.classes}
     by_habitat: dict[str, list[Cover]] = {}

@@ -13,6 +13,7 @@ from functools import cache
 from types import ModuleType
 
 import numpy as np
+from numpy.random import Generator
 
 from hypercover.scene.simulation.land_cover import ParcelState
 from hypercover.types import Floats
@@ -148,7 +149,7 @@ def _paint(level: float, edge: float) -> Floats:
     return np.asarray(level * rise * (1 - 0.2 * _dip(1720, 30) - 0.3 * _dip(2320, 60)))
 
 
-def farm(state: ParcelState, rng: np.random.Generator) -> Floats:
+def farm(state: ParcelState, rng: Generator) -> Floats:
     """Return the four spectra of a farmstead: roof, lawn, trees and drive."""
     lawn = replace(
         state, lai=rng.uniform(1.5, 3), cab=rng.uniform(30, 45), residue=0.2, angle=60.0
@@ -164,7 +165,7 @@ def farm(state: ParcelState, rng: np.random.Generator) -> Floats:
     return np.stack([roofs[roof](), plants(lawn), plants(trees), drive])
 
 
-def paved(rng: np.random.Generator, state: ParcelState) -> Floats:
+def paved(rng: Generator, state: ParcelState) -> Floats:
     """Return the four spectra of paved ground: stone, asphalt, steel and weeds."""
     weeds = replace(state, lai=rng.uniform(0.6, 1.8), cab=36.0, residue=0.3)
     return np.stack(
@@ -177,7 +178,7 @@ def paved(rng: np.random.Generator, state: ParcelState) -> Floats:
     )
 
 
-def road(rng: np.random.Generator, stone: float) -> Floats:
+def road(rng: Generator, stone: float) -> Floats:
     """Return the four spectra of a road: its bed and its verges, much alike."""
     bed = stone * _stone(0.4) + (1 - stone) * _grey(0.10, 0.6)
     verge = ParcelState(1.4, 32.0, 0.012, 0.006, 0.2, 60.0, 0.3, 0.3, 1.0)
@@ -185,7 +186,7 @@ def road(rng: np.random.Generator, stone: float) -> Floats:
     return np.stack([part * bed + (1 - part) * grass for part in rng.uniform(0.5, 0.9, 4)])
 
 
-def water(rng: np.random.Generator) -> Floats:
+def water(rng: Generator) -> Floats:
     """Return the four spectra of water: clear to turbid, dark beyond 750 nm."""
     decay = np.exp(-np.clip(WAVELENGTHS - 580.0, 0, None) / 70.0)
     rise = 0.45 + 0.55 * np.clip((WAVELENGTHS - 400.0) / 170.0, 0, 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 from scipy import ndimage, sparse
 
 from hypercover.scene.datasets.catalog import aviris_bands
@@ -87,7 +88,7 @@ class Sensor:
     """Offsets of the columns in digital numbers, (col, band)."""
 
     @classmethod
-    def over(cls, bands: BandTable, cols: int, rng: np.random.Generator) -> "Sensor":
+    def over(cls, bands: BandTable, cols: int, rng: Generator) -> "Sensor":
         """Calibrate a sensor with a number of columns."""
         centres, widths = np.asarray(bands.wavelengths), np.asarray(bands.fwhm)
         responses = _responses(centres, widths)
@@ -119,7 +120,7 @@ def blur(image: Singles) -> Singles:
     return np.asarray(wide)
 
 
-def _noise(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Singles:
+def _noise(shape: tuple[int, int], length: float, rng: Generator) -> Singles:
     """Return noise of unit variance with a correlation length in pixels."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     if length:
@@ -128,7 +129,7 @@ def _noise(shape: tuple[int, int], length: float, rng: np.random.Generator) -> S
     return noise
 
 
-def _row_stripes(land: Survey, rng: np.random.Generator) -> Singles:
+def _row_stripes(land: Survey, rng: Generator) -> Singles:
     """Return stripes of drill and sprayer passes, with unit variance."""
     parcels = land.parcels
     wave = ndimage.gaussian_filter1d(rng.standard_normal(4096), 0.7, mode="wrap")
@@ -150,7 +151,7 @@ def _varied(
     middle: float,
     waves: Sequence[tuple[float, float]],
     shape: tuple[int, int],
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> Singles:
     """Return a mean plus noise of several (strength, correlation length)."""
     varied = np.full(shape, middle, np.float32)
@@ -179,7 +180,7 @@ class Texture:
     """Their shares, (pixel, endmember)."""
 
     @classmethod
-    def draw(cls, land: Survey, rng: np.random.Generator) -> "Texture":
+    def draw(cls, land: Survey, rng: Generator) -> "Texture":
         """Draw the texture of a land."""
         number, habitats = land.parcels.number, land.parcels.habitats
         shape = number.shape
@@ -221,7 +222,7 @@ class Texture:
         return shares
 
 
-def _spectra(habitat: str, cover: Cover | None, rng: np.random.Generator) -> Floats:
+def _spectra(habitat: str, cover: Cover | None, rng: Generator) -> Floats:
     """Return the reflectance of a parcel's endmembers, (endmember, wavelength)."""
     if habitat == "highway" or cover is None:
         return reflectance.road(rng, stone=0.6 if habitat == "highway" else 0.35)
@@ -238,7 +239,7 @@ def _spectra(habitat: str, cover: Cover | None, rng: np.random.Generator) -> Flo
     return reflectance.canopy(state)
 
 
-def endmembers(land: Survey, sensor: Sensor, rng: np.random.Generator) -> Singles:
+def endmembers(land: Survey, sensor: Sensor, rng: Generator) -> Singles:
     """Return the digital numbers of all endmembers, (parcel, endmember, band)."""
     habitats = land.parcels.habitats
     numbers = np.zeros((len(habitats), ENDMEMBERS, len(sensor.path)), np.float32)

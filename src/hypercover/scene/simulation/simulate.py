@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 
 from hypercover.errors import CallError, OutputError
 from hypercover.files import check_writable
@@ -256,7 +257,7 @@ def _draw(
     return scene, labels
 
 
-def _rng(settings: SimulationSettings, step: int) -> np.random.Generator:
+def _rng(settings: SimulationSettings, step: int) -> Generator:
     """Return the random numbers of one step, independent of the others."""
     return np.random.default_rng([settings.seed, step])
 
