@@ -6,9 +6,8 @@ Files state scale and offset as GDAL's scale and offset of a band, as ENVI's ``d
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -61,11 +60,11 @@ class ScaleOffset:
         # A scale of 1 and an offset of 0 say nothing.
         if stated is not None and (set(stated.scale) != {1.0} or any(stated.offset)):
             return stated
-        reflectance = _number(header.get(REFLECTANCE))
-        if reflectance is not None and reflectance > 0:
-            return cls((1 / reflectance,) * count, (0.0,) * count)
-        attrs = {key: scene.cube.attrs.get(key) for key in (_CF, "add_offset")}
-        return stated or cls.checked(attrs[_CF], attrs["add_offset"], count)
+        reflectance = _each(header.get(REFLECTANCE), 0.0, 1)
+        if reflectance is not None and reflectance[0] > 0:
+            return cls((1 / reflectance[0],) * count, (0.0,) * count)
+        attrs = scene.cube.attrs
+        return stated or cls.checked(attrs.get(_CF), attrs.get("add_offset"), count)
 
     @classmethod
     def checked(cls, scales: Any, offsets: Any, count: int) -> "ScaleOffset | None":
@@ -106,26 +105,14 @@ class ScaleOffset:
         return f"scale {self.scale[0]:.6g} and offset {self.offset[0]:.6g}{where}"
 
 
-def _number(value: Any) -> float | None:
-    """Convert to a finite number, or None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if isfinite(number) else None
-
-
 def _each(value: Any, default: float, count: int) -> tuple[float, ...] | None:
     """Return one finite number per band, or None."""
-    if value is None:
-        return (default,) * count
-    listed = value if isinstance(value, Sequence | np.ndarray) else [value]
-    listed = [listed] if isinstance(listed, str | bytes) else list(listed)
-    numbers = [_number(part) for part in listed]
-    known = [number for number in numbers if number is not None]
-    if len(known) < len(numbers) or len(known) not in (1, count):
+    try:
+        numbers = np.asarray(default if value is None else value, dtype=np.float64)
+        each = np.broadcast_to(numbers, count)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return tuple(known) * (count if len(known) == 1 else 1)
+    return tuple(each.tolist()) if np.isfinite(each).all() else None
 
 
 def header_from_attributes(

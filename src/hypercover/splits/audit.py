@@ -114,11 +114,8 @@ def _check_test(test: Mask) -> None:
 
 def _shares(distance: npt.NDArray[np.int32], window: int) -> LeakAudit:
     """Compute the two shares from distances of test pixels (n,)."""
-    return LeakAudit(
-        window=window,
-        centre_in_window=float(np.mean(distance <= window // 2)),
-        window_overlap=float(np.mean(distance <= window - 1)),
-    )
+    centre, overlap = (np.mean(distance <= most) for most in (window // 2, window - 1))
+    return LeakAudit(window, float(centre), float(overlap))
 
 
 def flattest_band(stack: Array) -> int:
@@ -196,17 +193,16 @@ def _flat_zones(band: Array) -> npt.NDArray[np.int32]:
     """Return the connected set of pixels of equal value of each pixel, corners included."""
     rows, cols = band.shape
     places = np.arange(band.size).reshape(rows, cols)
-    pairs = [
-        (slice(None), slice(None, -1), slice(None), slice(1, None)),
-        (slice(None, -1), slice(None), slice(1, None), slice(None)),
-        (slice(None, -1), slice(None, -1), slice(1, None), slice(1, None)),
-        (slice(None, -1), slice(1, None), slice(1, None), slice(None, -1)),
-    ]
-    ends = []
-    for up, left, down, right in pairs:
-        same = band[up, left] == band[down, right]
-        ends.append((places[up, left][same], places[down, right][same]))
-    first, second = (np.concatenate(side) for side in zip(*ends, strict=True))
+    every, front, back = slice(None), slice(None, -1), slice(1, None)
+    neighbours = (
+        ((every, front), (every, back)),
+        ((front, every), (back, every)),
+        ((front, front), (back, back)),
+        ((front, back), (back, front)),
+    )
+    equal = [(one, other, band[one] == band[other]) for one, other in neighbours]
+    first = np.concatenate([places[one][same] for one, _, same in equal])
+    second = np.concatenate([places[other][same] for _, other, same in equal])
     joined = coo_array((np.ones(len(first), bool), (first, second)), (band.size,) * 2)
     zones = connected_components(joined, directed=False)[1]
     return np.asarray(zones, dtype=np.int32).reshape(rows, cols)

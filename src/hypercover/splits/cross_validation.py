@@ -19,6 +19,7 @@ from hypercover.splits.folds import (
     Folds,
     cluster_numbers,
     saved_settings,
+    unscored_classes,
 )
 from hypercover.splits.split import (
     PARTS,
@@ -180,14 +181,10 @@ class KFoldSplit(FoldedSplit):
 
 def _untrained_notes(folds: Folds) -> tuple[str, ...]:
     """Return a note on the test pixels whose class has no training pixels."""
-    labels = folds.samples.labels
-    lost = labels[np.concatenate([fold.unscored for fold in folds.parts])]
-    if not len(lost):
+    classes = unscored_classes(folds.samples, folds.parts)
+    if not classes:
         return ()
-    listed = [
-        f"class {code} ({count:,} of {np.count_nonzero(labels == code):,})"
-        for code, count in zip(*np.unique(lost, return_counts=True), strict=True)
-    ]
+    listed = [f"class {code} ({count:,} of {total:,})" for code, count, total in classes]
     if len(listed) > _MAX_LISTED:
         listed[_MAX_LISTED:] = [f"{len(listed) - _MAX_LISTED} more classes"]
     return (

@@ -1,7 +1,7 @@
 """Folds for cross-validation: random, by whole blocks, or by whole clusters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -227,7 +227,11 @@ class FoldMaker(ABC):
                 "guard or folds at random."
             )
         lost = [str(number) for number, fold in enumerate(parts, 1) if not len(fold.test)]
-        notes = _lost_classes(samples, parts, legend)
+        notes = [
+            f"{_class_name(code, legend)}: {count} of {total} samples not scored, as their fold "
+            "has no training samples of the class."
+            for code, count, total in unscored_classes(samples, parts)
+        ]
         if lost:
             which = f"{', '.join(lost)} of {len(parts)}"
             notes = [f"Folds left out for lack of training samples: {which}.", *notes]
@@ -440,11 +444,9 @@ def _check_disjoint(fold: Fold, count: int, number: int) -> None:
         )
 
 
-def _lost_classes(samples: Samples, parts: list[Fold], legend: Legend | None) -> list[str]:
-    """Return notes on the classes that have unscored samples."""
+def unscored_classes(samples: Samples, parts: Sequence[Fold]) -> list[tuple[int, int, int]]:
+    """Return code, unscored samples and samples of each class that some fold cannot score."""
     lost = samples.labels[np.concatenate([fold.unscored for fold in parts])]
-    return [
-        f"{_class_name(int(code), legend)}: {count} of {np.count_nonzero(samples.labels == code)}"
-        " samples not scored, as their fold has no training samples of the class."
-        for code, count in zip(*np.unique(lost, return_counts=True), strict=True)
-    ]
+    codes, counts = np.unique(lost, return_counts=True)
+    totals = np.count_nonzero(samples.labels == codes[:, None], axis=1)
+    return list(zip(codes.tolist(), counts.tolist(), totals.tolist(), strict=True))

@@ -299,15 +299,19 @@ class PublishedSplit:
             )
         read = find_label_maps(self.path, maps.values())
         truth = known_map(published.labels)
-        by_name = {name: code for code, name in truth.names.items()}
+        code_of = {name: code for code, name in truth.names.items()}
         codes: dict[str, Ints] = {}
         for part, known in maps.items():
             # Maps have codes of their own; the names of the classes are the same.
             table = np.zeros(int(read[known.title].max()) + 1, dtype=np.int64)
             for code, name in known.names.items():
-                table[code] = by_name[name]
+                table[code] = code_of[name]
             codes[part] = table[read[known.title]]
-        moved = _mistaken(codes["train"], label_map, published)
+        mistaken = np.zeros(label_map.shape, dtype=bool)
+        for row, first, last in published.mistaken:
+            mistaken[row, first : last + 1] = True
+        wrong = (codes["train"] > 0) & (codes["train"] != label_map)
+        moved = mistaken & (label_map > 0) & wrong
         codes["train"] = np.where(moved, 0, codes["train"])
         masks = MaskSplit(codes["train"], codes.get("test"), self.validation)
         split = masks.split(label_map, seed=seed, window=window)
@@ -328,14 +332,6 @@ class PublishedSplit:
         }
         notes += filter(None, [published.note])
         return replace(split, kind="published", settings=settings, notes=tuple(notes))
-
-
-def _mistaken(train: Ints, label_map: Ints, published: _PublishedMaps) -> Mask:
-    """Return the training pixels (y, x) known to be mistaken that disagree with the labels."""
-    marked = np.zeros(label_map.shape, dtype=bool)
-    for row, first, last in published.mistaken:
-        marked[row, first : last + 1] = True
-    return np.asarray(marked & (label_map > 0) & (train > 0) & (train != label_map))
 
 
 def _disagreements(codes: dict[str, Ints], label_map: Ints, title: str) -> list[str]:

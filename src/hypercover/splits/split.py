@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -259,11 +259,7 @@ class Split:
                 for code, reason in self.unscored(labels, legend)
             ],
             "leakage": {
-                str(window): {
-                    "centre_in_window": leak.centre_in_window,
-                    "window_overlap": leak.window_overlap,
-                }
-                for window, leak in audits.items()
+                str(leak.pop("window")): leak for leak in map(asdict, audits.values())
             },
             "notes": notes,
             "sha256": self.digest,

@@ -368,8 +368,7 @@ class _SceneFetcher:
     def _find(self, file: KnownFile, on_disk: list[Path]) -> FetchedFile | None:
         """Find a file on disk by its content."""
         for path in on_disk:
-            evidence = discovery.identify_file(path, file, self.scene)
-            if evidence is not None:
+            if evidence := discovery.identify_file(path, file, self.scene):
                 return FetchedFile(file, path, f"on the disk already, known by {evidence}")
         return None
 
