@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike
+from xarray import DataArray
 
 from hypercover.errors import SceneError, counted
 from hypercover.scene.grid import Grid, Transform, grid_of, with_grid
@@ -19,12 +19,12 @@ _OWN = {"row": "y", "col": "x", "band": "band"}
 
 
 def as_cube(
-    array: xr.DataArray | ArrayLike,
+    array: DataArray | ArrayLike,
     *,
     wavelengths: ArrayLike | None = None,
     crs: Any = None,
     transform: Sequence[float] | None = None,
-) -> tuple[xr.DataArray, tuple[str, ...]]:
+) -> tuple[DataArray, tuple[str, ...]]:
     """Turn an array into a cube (band, y, x).
 
     Parameters
@@ -53,14 +53,14 @@ def as_cube(
     SceneError
         If the axes cannot be recognised, or wavelengths or CRS do not fit.
     """
-    if not isinstance(array, xr.DataArray):
+    if not isinstance(array, DataArray):
         values = np.asarray(array)
         if values.ndim not in (2, 3):
             raise SceneError(
                 f"An image is an array (band, row, col) or (row, col), got the shape "
                 f"{values.shape}; reshape it."
             )
-        array = xr.DataArray(values, dims=_DIMS[-values.ndim :])
+        array = DataArray(values, dims=_DIMS[-values.ndim :])
     cube, notes = _with_wavelengths(_ordered(array), wavelengths)
     names = cube.attrs.get("long_name")
     if isinstance(names, tuple | list) and len(names) == cube.sizes["band"]:
@@ -70,7 +70,7 @@ def as_cube(
     return cube, notes
 
 
-def _ordered(cube: xr.DataArray) -> xr.DataArray:
+def _ordered(cube: DataArray) -> DataArray:
     """Return the cube as (band, y, x)."""
     single = [
         dim for dim, size in cube.sizes.items() if size == 1 and not axis_role(str(dim))
@@ -99,8 +99,8 @@ def _ordered(cube: xr.DataArray) -> xr.DataArray:
 
 
 def _with_wavelengths(
-    cube: xr.DataArray, given: ArrayLike | None
-) -> tuple[xr.DataArray, tuple[str, ...]]:
+    cube: DataArray, given: ArrayLike | None
+) -> tuple[DataArray, tuple[str, ...]]:
     """Return the cube with wavelengths in nm."""
     count = cube.sizes["band"]
     if given is not None:
@@ -120,9 +120,7 @@ def _with_wavelengths(
     return (cube if nm is None else cube.assign_coords(wavelength=("band", nm))), notes
 
 
-def _placed(
-    cube: xr.DataArray, crs: Any, transform: Sequence[float] | None
-) -> xr.DataArray:
+def _placed(cube: DataArray, crs: Any, transform: Sequence[float] | None) -> DataArray:
     """Return the cube with the georeference that was given."""
     grid = grid_of(cube)
     wkt = grid.crs

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray import DataArray
 
 from hypercover.types import Floats
 
@@ -59,7 +60,7 @@ class Grid:
         return Grid(self.rows, self.cols, self.crs, (a, b, c, d, e, f))
 
 
-def grid_of(cube: xr.DataArray) -> Grid:
+def grid_of(cube: DataArray) -> Grid:
     """Read the grid of a cube with a georeference as rioxarray writes it.
 
     Coordinates x and y, the centres of pixels, take precedence over the stored
@@ -77,7 +78,7 @@ def grid_of(cube: xr.DataArray) -> Grid:
     return Grid(rows, cols, crs, _by_coordinates(cube, stated, crs))
 
 
-def _by_coordinates(cube: xr.DataArray, stated: Transform, crs: str | None) -> Transform:
+def _by_coordinates(cube: DataArray, stated: Transform, crs: str | None) -> Transform:
     """Return the transform of regular coordinates of a cube, or else the stored one."""
     across, down = (_first_and_step(cube, axis) for axis in ("x", "y"))
     if across is None or down is None or stated[1] or stated[3]:
@@ -93,7 +94,7 @@ def _by_coordinates(cube: xr.DataArray, stated: Transform, crs: str | None) -> T
     return stated if max(apart) <= _AGREE * min(width, abs(height)) else regular
 
 
-def _first_and_step(cube: xr.DataArray, axis: str) -> tuple[float, float] | None:
+def _first_and_step(cube: DataArray, axis: str) -> tuple[float, float] | None:
     """Return the first of regular coordinates and their step, 0 for a single one."""
     if axis not in cube.coords or cube.coords[axis].dims != (axis,):
         return None
@@ -106,7 +107,7 @@ def _first_and_step(cube: xr.DataArray, axis: str) -> tuple[float, float] | None
     return (first, step) if even.all() else None
 
 
-def with_grid(cube: xr.DataArray, grid: Grid) -> xr.DataArray:
+def with_grid(cube: DataArray, grid: Grid) -> DataArray:
     """Store a grid in a cube as rioxarray does.
 
     The x and y coordinates are dropped, so that they cannot contradict the transform.
@@ -119,7 +120,7 @@ def with_grid(cube: xr.DataArray, grid: Grid) -> xr.DataArray:
     return bare.assign_coords(spatial_ref=xr.Variable((), 0, attrs))
 
 
-def with_coordinates(cube: xr.DataArray) -> xr.DataArray:
+def with_coordinates(cube: DataArray) -> DataArray:
     """Return the cube with the coordinates x and y of its pixel centres.
 
     A turned grid has none: its ``GeoTransform`` alone says where its pixels are.

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -313,9 +313,7 @@ class Legend:
         object.__setattr__(self, "classes", ordered)
 
     @classmethod
-    def of(
-        cls, names: Mapping[int, str], colors: Mapping[int, str] | None = None
-    ) -> "Legend":
+    def of(cls, names: Mapping[int, str], colors: Mapping[int, str] | None = None) -> Self:
         """Build a legend from names and colours by code; missing colours get defaults."""
         default = {code: default_color(at) for at, code in enumerate(sorted(names))}
         colors = default | dict(colors or {})

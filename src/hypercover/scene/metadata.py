@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, TypedDict
 
-import xarray as xr
+from xarray import DataArray
 
 from hypercover.scene.data_tables import attribute_names
 
@@ -114,12 +114,12 @@ def _value(text: str) -> str:
     return line.translate(_ROUND)
 
 
-def header_of(cube: xr.DataArray) -> dict[str, str]:
+def header_of(cube: DataArray) -> dict[str, str]:
     """Return the header of a cube."""
     return dict(cube.attrs.get("header", {}))
 
 
-def with_header(cube: xr.DataArray, header: Mapping[str, str]) -> xr.DataArray:
+def with_header(cube: DataArray, header: Mapping[str, str]) -> DataArray:
     """Return the cube with another header."""
     attrs = {key: value for key, value in cube.attrs.items() if key != "header"}
     bare = cube.copy(deep=False)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
+from xarray import DataArray
 
 from hypercover.errors import SceneError
 from hypercover.scene.data_tables import attribute_names
@@ -151,12 +151,11 @@ class NodataRule:
     """Whether pixels that are zero in all bands have no data."""
 
     @classmethod
-    def of(cls, cube: xr.DataArray) -> "NodataRule":
+    def of(cls, cube: DataArray) -> "NodataRule":
         """Read the rule from the attributes and coordinates of a cube."""
-        own = {
-            key: cube.attrs[key] for key in ("nodata", "valid_range") if key in cube.attrs
-        }
-        rule = declared_nodata(own if "nodata" in own else cube.attrs, cube.dtype)
+        attrs = cube.attrs
+        own = {key: attrs[key] for key in ("nodata", "valid_range") if key in attrs}
+        rule = declared_nodata(own if "nodata" in own else attrs, cube.dtype)
         by_band = cube.coords.get("nodata")
         values = rule.get("nodata", ())
         return cls(
@@ -165,7 +164,7 @@ class NodataRule:
             if by_band is None or by_band.dims != ("band",)
             else tuple(by_band.values.astype(float).tolist()),
             rule.get("valid_range"),
-            bool(cube.attrs.get("zero_is_nodata", False)),
+            bool(attrs.get("zero_is_nodata", False)),
         )
 
     @classmethod
@@ -222,7 +221,7 @@ class NodataRule:
         return ", ".join(parts + [ALL_ZERO] * self.zero)
 
 
-def valid_pixels(cube: xr.DataArray, values: Array | None = None) -> Mask:
+def valid_pixels(cube: DataArray, values: Array | None = None) -> Mask:
     """Return which pixels (y, x) of a cube (band, y, x) have data.
 
     Parameters
@@ -234,7 +233,7 @@ def valid_pixels(cube: xr.DataArray, values: Array | None = None) -> Mask:
 
     Examples
     --------
-    >>> cube = xr.DataArray([[[1, 0, -9]]], dims=("band", "y", "x"), attrs={"nodata": -9})
+    >>> cube = DataArray([[[1, 0, -9]]], dims=("band", "y", "x"), attrs={"nodata": -9})
     >>> valid_pixels(cube).tolist()
     [[True, True, False]]
     """
@@ -244,7 +243,7 @@ def valid_pixels(cube: xr.DataArray, values: Array | None = None) -> Mask:
     return NodataRule.of(cube).valid(cube.values if values is None else values, has_data)
 
 
-def without_nodata(cube: xr.DataArray) -> xr.DataArray:
+def without_nodata(cube: DataArray) -> DataArray:
     """Remove the rule of a cube, so that every finite value is data."""
     bare = cube.drop_vars(["nodata", "has_data"], errors="ignore").copy(deep=False)
     own = _VALUES | {_RANGE, _LOWEST, _HIGHEST, "zeroisnodata"}
@@ -283,7 +282,7 @@ def parse_nodata(given: NodataSpec) -> tuple[float | str, ...]:
     return tuple(parsed)
 
 
-def with_nodata(cube: xr.DataArray, given: NodataSpec, name: str) -> xr.DataArray:
+def with_nodata(cube: DataArray, given: NodataSpec, name: str) -> DataArray:
     """Add no data that a user states to the rule of a cube.
 
     Values are added to those that the file declares.  ``none`` first removes everything
@@ -322,7 +321,7 @@ def fill_notes(notes: Iterable[str]) -> list[str]:
     return [note for note in notes if _UNDECLARED in note]
 
 
-def fill_note(cube: xr.DataArray) -> str | None:
+def fill_note(cube: DataArray) -> str | None:
     """Detect undeclared fill values in a cube; return a note, or None.
 
     Training on fill as if it were measured gives maps and accuracies that look right.
@@ -335,7 +334,7 @@ def fill_note(cube: xr.DataArray) -> str | None:
     >>> values = np.full((2, 5, 6), 7.0)
     >>> values[:, 2:] += np.arange(18.0).reshape(3, 6)
     >>> values[:, :, :2] = -9999
-    >>> fill_note(xr.DataArray(values, dims=("band", "y", "x")))[:34]
+    >>> fill_note(DataArray(values, dims=("band", "y", "x")))[:34]
     'Of 30 pixels, 10 are -9999 in all '
     """
     count, rows, cols = cube.shape

@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike
+from xarray import DataArray
 
 from hypercover.errors import LabelError, SceneError, counted, shorten
 from hypercover.scene import metadata
@@ -58,7 +58,7 @@ class Scene:
     [550.0]
     """
 
-    cube: xr.DataArray
+    cube: DataArray
     """Dims (band, y, x), read lazily where the file allows it.  Coordinates:
     ``band`` (numbers in the source file, from 1), ``wavelength`` and ``fwhm``
     (nm) where known, ``bad`` (bool) where the file marks bad bands, and
@@ -105,7 +105,7 @@ class Scene:
     @classmethod
     def from_array(
         cls,
-        array: xr.DataArray | ArrayLike,
+        array: DataArray | ArrayLike,
         labels: ArrayLike | None = None,
         legend: Legend | Mapping[int, str] | None = None,
         *,
@@ -152,7 +152,7 @@ class Scene:
         kind = np.min_scalar_type(int(codes.max(initial=0)))
         return scene.with_labels(codes.astype(kind), known)
 
-    def to_xarray(self) -> xr.DataArray:
+    def to_xarray(self) -> DataArray:
         """Return the image as a DataArray (band, y, x) that rioxarray understands.
 
         It has the coordinates ``x`` and ``y`` of pixel centres and ``spatial_ref`` with
@@ -561,7 +561,7 @@ def _interval(part: slice | int | None, count: int) -> slice:
 def _check_dims(cube: object) -> None:
     """Refuse anything but a cube (band, y, x), with advice."""
     own = ("band", "y", "x")
-    if not isinstance(cube, xr.DataArray):
+    if not isinstance(cube, DataArray):
         raise SceneError(
             f"A cube is an xarray.DataArray with the dimensions {own}, got "
             f"{type(cube).__name__}; wrap an array (xarray.DataArray(values, dims={own})) or "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
+from xarray import DataArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -189,8 +189,8 @@ def lazy_cube(
     shape: Sequence[int],
     dtype: npt.DTypeLike,
     read: Callable[[npt.NDArray[np.intp], slice, slice], Array],
-    like: xr.DataArray | None = None,
-) -> xr.DataArray:
+    like: DataArray | None = None,
+) -> DataArray:
     """Return a cube (band, y, x) whose rectangles are computed on reading.
 
     Parameters
@@ -217,7 +217,7 @@ def lazy_cube(
         return block[:, rows - down.start][:, :, cols - across.start]
 
     data = LazyArray(shape, dtype, fetch).as_variable_data()
-    cube = xr.DataArray(data, dims=("band", "y", "x"))
+    cube = DataArray(data, dims=("band", "y", "x"))
     return (
         cube if like is None else cube.assign_coords(like.coords).assign_attrs(like.attrs)
     )

@@ -17,6 +17,8 @@ from hypercover.scene.nodata import normalized_key
 from hypercover.types import Array, Floats, Ints, Mask
 
 _T = TypeVar("_T")
+InNanometres = tuple[Floats | None, tuple[str, ...]]
+"""Wavelengths or widths in nm, None if there are none, and notes."""
 
 CENTRES, WIDTHS = attribute_names("wavelength"), attribute_names("width")
 _LENGTHS = attribute_names("wavelength unit")
@@ -126,9 +128,7 @@ class BandTable:
         )
 
 
-def to_nanometres(
-    values: ArrayLike, unit: str | None
-) -> tuple[Floats | None, tuple[str, ...]]:
+def to_nanometres(values: ArrayLike, unit: str | None) -> InNanometres:
     """Convert wavelengths of any unit to nm, with a note if the unit was guessed.
 
     If the unit puts them outside 100 nm to 100 µm, the first one that does not is used.
@@ -166,7 +166,7 @@ def _known_nm(numbers: Floats, unit: str) -> Floats | None:
     return None if factor is None else _scaled(numbers, factor)
 
 
-def _guessed(numbers: Floats, unit: str | None) -> tuple[Floats | None, tuple[str, ...]]:
+def _guessed(numbers: Floats, unit: str | None) -> InNanometres:
     """Convert wavelengths by the first unit that makes them possible."""
     span = f"{numbers.min():.10g} to {numbers.max():.10g}"
     if len(numbers) > 1 and np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
@@ -214,7 +214,7 @@ def _scaled(numbers: Floats, factor: float | Floats) -> Floats:
 
 def widths_in_nm(
     widths: ArrayLike, wavelengths: ArrayLike, centres: Floats, unit: str | None = None
-) -> tuple[Floats | None, tuple[str, ...]]:
+) -> InNanometres:
     """Convert widths to nm by the factor of the wavelengths, with notes.
 
     None if a width is not a positive number.  Impossible widths, such as 0.01 nm, are
@@ -247,7 +247,7 @@ def widths_in_nm(
     return _possible_widths(nm, centres)
 
 
-def _possible_widths(nm: Floats, centres: Floats) -> tuple[Floats | None, tuple[str, ...]]:
+def _possible_widths(nm: Floats, centres: Floats) -> InNanometres:
     """Multiply or divide widths by 1000 if only that makes them possible."""
     gaps = np.diff(np.sort(centres))
     apart = float(np.median(gaps)) if len(gaps) else 0.0
@@ -268,9 +268,8 @@ def _possible_widths(nm: Floats, centres: Floats) -> tuple[Floats | None, tuple[
 
 
 def _span(values: Floats) -> str:
-    return " to ".join(
-        dict.fromkeys(f"{value:.6g}" for value in (values.min(), values.max()))
-    )
+    ends = (f"{end:.6g}" for end in (values.min(), values.max()))
+    return " to ".join(dict.fromkeys(ends))
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,9 @@ from hypercover.types import Array, Bytes, Codes, Ints, Mask
 PARTS = ("unused", "train", "validation", "test", "guard")
 """Names of the parts; the position of a name is its code in the map of parts."""
 
+_ORIGIN = {"kind": True, "seed": True, "settings": True, "window": True, "notes": True}
+"""What a split is made of besides its parts."""
+
 PART_COLORS = {
     "unused": "#ebebeb",
     "train": "#0072b2",
@@ -158,10 +161,8 @@ class Split:
         return hash(self.digest)
 
     def _origin(self) -> dict[str, Any]:
-        names = ("kind", "seed", "settings", "window", "notes")
-        return {name: getattr(self, name) for name in names} | {
-            "settings": dict(self.settings)
-        }
+        origin = {name: getattr(self, name) for name in _ORIGIN}
+        return origin | {"settings": dict(self.settings)}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -331,9 +332,7 @@ class Split:
         parts = _read_map(path, document.shape)
         if document.map_sha256 not in (None, file_sha256(path)):
             raise _damaged_split(path, f"its SHA-256 differs from that in {stem}.json")
-        origin = document.model_dump(
-            include={"kind", "seed", "settings", "window", "notes"}
-        )
+        origin = document.model_dump(include=_ORIGIN)
         try:
             split = cls(parts, **origin)
         except SplitError as error:

@@ -280,9 +280,7 @@ def recognise_labels(labels: ArrayLike) -> KnownMap | None:
     labels : array of shape (y, x)
     """
     label_map = np.asarray(labels)
-    candidates = [
-        known for known in _known_maps() if known.shape in (_ANY, label_map.shape)
-    ]
+    candidates = [each for each in _known_maps() if each.shape in (_ANY, label_map.shape)]
     codes, pixels = np.unique(label_map[label_map > 0], return_counts=True)
     counts = dict(zip(codes.tolist(), pixels.tolist(), strict=True))
     equal = [known for known in candidates if known.counts == counts]

@@ -294,9 +294,7 @@ def find_scene(signature: SceneSignature, folders: Iterable[Path]) -> SceneMatch
     images = [match for each in arrays if (match := _match_image(each, signature))]
     images.sort(key=lambda image: 2 if image.stand_in else int(image.known is None))
     sizes = {*signature.sizes, *(image.shape[:2] for image in images)}
-    labels = sorted(
-        _match_labels(arrays, signature, sizes), key=lambda match: match.fit.rank
-    )
+    labels = sorted(_match_labels(arrays, signature, sizes), key=lambda each: each.fit.rank)
     return SceneMatches(tuple(images), tuple(labels), tuple(scan.notes))
 
 
