@@ -54,15 +54,7 @@ def labelled_name(name: str, origin: Mapping[str, Any]) -> str:
 GAINS, OFFSETS = "data gain values", "data offset values"
 """Per band, quantity = value × gain + offset; GDAL calls them scale and offset."""
 
-_FIRST = (
-    "reflectance scale factor",
-    "sensor type",
-    "acquisition time",
-    "description",
-    GAINS,
-    OFFSETS,
-    "default bands",
-)
+_FIRST = attribute_names("kept first")
 """Keys that are kept first if there are too many."""
 
 _HELD = attribute_names("stored elsewhere")

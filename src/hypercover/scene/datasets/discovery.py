@@ -107,22 +107,9 @@ _MOST_FILES = 2_000
 _SMALLEST = 128
 """Bytes; smaller files hold no label map."""
 
-_MAGIC = (
-    b"MATLAB ",
-    b"\x89HDF\r\n\x1a\n",
-    b"CDF\x01",
-    b"CDF\x02",
-    b"\x93NUMPY",
-    b"PK\x03\x04",
-    b"II*\0",
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
-    b"EHFA_HEADER_TAG",
-    b"HEAD74",
-    b"HEADER",
-    b"ENVI",
-    b"\x89PNG",
+_MAGIC = re.compile(
+    rb"MATLAB |\x89HDF\r\n\x1a\n|CDF[\x01\x02]|\x93NUMPY|PK\x03\x04|II[*+]\0|MM\0[*+]|"
+    rb"EHFA_HEADER_TAG|HEAD74|HEADER|ENVI|\x89PNG"
 )
 """First bytes of files that hold arrays or rasters."""
 
@@ -218,7 +205,7 @@ def _is_data(entry: os.DirEntry[str]) -> bool:
         return False
     with Path(entry.path).open("rb") as file:
         start = file.read(16)
-    return start.startswith(_MAGIC) or entry.name.lower().endswith(".mat")
+    return _MAGIC.match(start) is not None or entry.name.lower().endswith(".mat")
 
 
 def _arrays_in(files: Iterable[Path]) -> list[ArrayOutline]:
