@@ -87,15 +87,15 @@ def _ordered(cube: DataArray) -> DataArray:
         )
     new = {old: _OWN[role] for old, role in zip(dims, roles, strict=True)}
     band = next(old for old, name in new.items() if name == "band")
-    known = cube.coords[band] if band in _WAVELENGTH and band in cube.coords else None
+    centres = cube.coords[band] if band in _WAVELENGTH and band in cube.coords else None
     if band != "band":
         # This coordinate numbers no bands: after renaming it would be taken for that.
         cube = cube.drop_vars([band, "band"], errors="ignore")
     renamed = {old: name for old, name in new.items() if old != name}
     cube = cube.rename(renamed).transpose(*_DIMS)
-    if known is None:
+    if centres is None:
         return cube
-    return cube.assign_coords(wavelength=("band", known.values, known.attrs))
+    return cube.assign_coords(wavelength=("band", centres.values, centres.attrs))
 
 
 def _with_wavelengths(
@@ -106,8 +106,8 @@ def _with_wavelengths(
     if given is not None:
         values, unit = np.asarray(given, dtype=np.float64), "nm"
     elif "wavelength" in cube.coords and cube.coords["wavelength"].dims == ("band",):
-        known = cube.coords["wavelength"]
-        values, unit = np.asarray(known.values, dtype=np.float64), known.attrs.get("units")
+        coord = cube.coords["wavelength"]
+        values, unit = np.asarray(coord.values, dtype=np.float64), coord.attrs.get("units")
     else:
         return cube, ()
     if values.shape != (count,):

@@ -89,7 +89,7 @@ def _by_coordinates(cube: DataArray, stated: Transform, crs: str | None) -> Tran
         # Such coordinates only count the pixels.
         return stated
     regular = (width, 0.0, left, 0.0, height, top)
-    apart = (abs(one - other) for one, other in zip(regular, stated, strict=True))
+    apart = (abs(first - second) for first, second in zip(regular, stated, strict=True))
     # If the two agree, the stored transform has more digits.
     return stated if max(apart) <= _AGREE * min(width, abs(height)) else regular
 

@@ -172,7 +172,7 @@ def _covers() -> tuple[dict[str, str], set[str]]:
     return dict(reversed(phrases)), main
 
 
-def color_distance(one: str, other: str) -> float:
+def color_distance(color: str, other: str) -> float:
     """Return the perceived distance of two colours, also for colour-blind people.
 
     Returns
@@ -185,7 +185,7 @@ def color_distance(one: str, other: str) -> float:
     >>> round(color_distance("#000000", "#ffffff")), color_distance("#112233", "#112233")
     (100, 0.0)
     """
-    first, second = _views(one), _views(other)
+    first, second = _views(color), _views(other)
     return float(np.sqrt(((first - second) ** 2).sum(axis=1)).min())
 
 

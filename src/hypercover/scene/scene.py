@@ -148,9 +148,9 @@ class Scene:
             return scene
         codes = np.asarray(labels)
         _check_codes(codes)
-        known = legend if isinstance(legend, Legend) else Legend.of(legend or {})
+        names = legend if isinstance(legend, Legend) else Legend.of(legend or {})
         kind = np.min_scalar_type(int(codes.max(initial=0)))
-        return scene.with_labels(codes.astype(kind), known)
+        return scene.with_labels(codes.astype(kind), names)
 
     def to_xarray(self) -> DataArray:
         """Return the image as a DataArray (band, y, x) that rioxarray understands.
@@ -477,8 +477,8 @@ class Scene:
 
     def with_labels(self, labels: Codes, legend: Legend | None = None) -> "Scene":
         """Return the scene with labels (y, x) and a legend of the classes that occur."""
-        known = legend or self.legend
-        return self.replace(labels=labels, legend=known.covering(labels))
+        classes = (legend or self.legend).covering(labels)
+        return self.replace(labels=labels, legend=classes)
 
     def take_bands(self, positions: Sequence[int]) -> "Scene":
         """Return the scene with the bands at these positions (from 0) alone."""
@@ -650,10 +650,10 @@ def stretched(values: Array, valid: Mask) -> Bytes:
     """
     picture = np.full((*valid.shape, 3), _NO_DATA_GREY, np.uint8)
     for at, band in enumerate(values.astype(np.float64)):
-        known = band[valid]
-        if known.size:
-            low, high = np.percentile(known, _PERCENTILES)
+        measured = band[valid]
+        if measured.size:
+            low, high = np.percentile(measured, _PERCENTILES)
             spread = high - low if high > low else 1.0
-            shade = 255 * np.clip((known - low) / spread, 0.0, 1.0)
+            shade = 255 * np.clip((measured - low) / spread, 0.0, 1.0)
             picture[valid, at] = shade.astype(np.uint8)
     return picture

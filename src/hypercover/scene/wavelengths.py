@@ -145,19 +145,19 @@ def to_nanometres(values: ArrayLike, unit: str | None) -> InNanometres:
     [400.0, 1000.0]
     """
     numbers = np.asarray(values, dtype=np.float64)
-    known = _plain_unit(unit)
+    plain = _plain_unit(unit)
     if not np.isfinite(numbers).all() or (numbers <= 0).any():
         return None, ("Wavelengths that are not positive numbers were left out.",)
-    if known in _NO_LENGTH:
+    if plain in _NO_LENGTH:
         name = shorten(unit or "", 40)
         return None, (f"Band positions in the unit {name!r} are not wavelengths.",)
-    nm = _known_nm(numbers, known)
+    nm = _by_unit(numbers, plain)
     if nm is not None and _possible(nm):
         return nm, ()
     return _guessed(numbers, shorten(unit or "", 40) if nm is not None else None)
 
 
-def _known_nm(numbers: Floats, unit: str) -> Floats | None:
+def _by_unit(numbers: Floats, unit: str) -> Floats | None:
     """Convert wavelengths, wavenumbers or frequencies to nm; None if the unit is unknown."""
     unit = _singular(unit)
     if unit in _PER_NM:
@@ -385,7 +385,7 @@ class _Tags:
             centres, notes = to_nanometres(numbers, units[0])
         else:
             nm = [
-                number if (own := _known_nm(number, _plain_unit(unit))) is None else own
+                number if (own := _by_unit(number, _plain_unit(unit))) is None else own
                 for number, unit in zip(numbers, units, strict=True)
             ]
             centres, notes = to_nanometres(nm, "nm")

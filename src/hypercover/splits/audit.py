@@ -200,9 +200,9 @@ def _flat_zones(band: Array) -> npt.NDArray[np.int32]:
         ((front, front), (back, back)),
         ((front, back), (back, front)),
     )
-    equal = [(one, other, band[one] == band[other]) for one, other in neighbours]
-    first = np.concatenate([places[one][same] for one, _, same in equal])
-    second = np.concatenate([places[other][same] for _, other, same in equal])
+    equal = [(left, right, band[left] == band[right]) for left, right in neighbours]
+    first = np.concatenate([places[left][same] for left, _, same in equal])
+    second = np.concatenate([places[right][same] for _, right, same in equal])
     joined = coo_array((np.ones(len(first), bool), (first, second)), (band.size,) * 2)
     zones = connected_components(joined, directed=False)[1]
     return np.asarray(zones, dtype=np.int32).reshape(rows, cols)

@@ -360,16 +360,16 @@ def check_disjoint(masks: Mapping[str, Mask]) -> None:
     SplitError
         With the two parts and the number of pixels they share.
     """
-    for (one, first), (two, second) in combinations(masks.items(), 2):
+    for (name, first), (other, second) in combinations(masks.items(), 2):
         if first.shape != second.shape:
             raise SplitError(
-                f"The parts of a split must have one size, got {first.shape} for {one} "
-                f"and {second.shape} for {two}; give masks of the same image."
+                f"The parts of a split must have one size, got {first.shape} for {name} "
+                f"and {second.shape} for {other}; give masks of the same image."
             )
         shared = int(np.count_nonzero(first & second))
         if shared:
             raise SplitError(
-                f"The parts of a split must be disjoint, but {one} and {two} share "
+                f"The parts of a split must be disjoint, but {name} and {other} share "
                 f"{counted(shared, 'pixel')}; remove them from one of the two."
             )
 

@@ -113,10 +113,10 @@ def pansharpen(
             f"The panchromatic image must have one band, found {pan.n_bands} in "
             f"{pan.name}; give the panchromatic image first and the bands second."
         )
-    laid = registration.register(pan.grid, bands.grid)
+    alignment = registration.register(pan.grid, bands.grid)
     stacked = np.result_type(bands.cube.dtype, pan.cube.dtype)
     dtype = (stacked if keep_pan else bands.cube.dtype).newbyteorder("=")
-    sharp = _Sharpening(pan, bands, laid, injection, keep_pan, dtype)
+    sharp = _Sharpening(pan, bands, alignment, injection, keep_pan, dtype)
     matched = _match(sharp, store, progress) if injection != "none" else None
     shape = (bands.n_bands + keep_pan, *pan.shape)
     cube = lazy_cube(shape, dtype, partial(_sharpened, sharp, matched))
@@ -128,8 +128,8 @@ def pansharpen(
     if dtype.kind != "f" or bands.nodata is not None:
         cube.attrs["nodata"] = sharp.nodata
     notes = [
-        f"Pansharpened ({injection}) at a ratio of {laid.ratio:.4g} with "
-        f"{laid.levels} wavelet planes of {pan.name}."
+        f"Pansharpened ({injection}) at a ratio of {alignment.ratio:.4g} with "
+        f"{alignment.levels} wavelet planes of {pan.name}."
     ]
     grid = pan.grid
     without, other = (bands, pan) if grid.crs else (pan, bands)
@@ -279,7 +279,7 @@ class _Sharpening:
 
     pan: Scene
     bands: Scene
-    laid: registration.Registration
+    alignment: registration.Registration
     injection: Injection
     keep_pan: bool
     dtype: np.dtype[Any]
@@ -293,7 +293,7 @@ class _Sharpening:
 
     def pan_around(self, rows: slice, cols: slice) -> tuple[Values, Mask]:
         """Read the panchromatic image (row, col) with the margin of its transform."""
-        margin = registration.filter_radius(self.laid.levels)
+        margin = registration.filter_radius(self.alignment.levels)
         inside, padding = Tile(rows, cols).with_margin(margin, self.pan.shape)
         values, valid = self.pan.read_valid(inside.rows, inside.cols)
         check_magnitude(largest_of(values, valid), self.pan.name)
@@ -304,7 +304,7 @@ class _Sharpening:
         self, rows: slice, cols: slice, positions: npt.NDArray[np.intp]
     ) -> tuple[Values, Mask]:
         """Interpolate bands to fine pixels, which are valid if the coarse pixel around is."""
-        places = [self.laid.centres(0, rows), self.laid.centres(1, cols)]
+        places = [self.alignment.centres(0, rows), self.alignment.centres(1, cols)]
         parts = []
         for place, size in zip(places, self.bands.shape, strict=True):
             part = registration.interpolation_support(place, size)
@@ -369,15 +369,15 @@ def _moments(sharp: _Sharpening, tile: Tile) -> Arrays:
     around, known = sharp.pan_around(tile.rows, tile.cols)
     bands = np.arange(sharp.bands.n_bands)
     fine, covered = sharp.upsampled(tile.rows, tile.cols, bands)
-    inner = _without_margin(sharp.laid)
+    inner = _without_margin(sharp.alignment)
     both = covered & known[inner]
-    low = registration.low_pass(around, sharp.laid.levels)
+    low = registration.low_pass(around, sharp.alignment.levels)
     values = {"grey": around[inner][None], "smooth": low[None], "bands": fine}
     return {name: Moments.of(each[:, both]) for name, each in values.items()}
 
 
-def _without_margin(laid: registration.Registration) -> tuple[slice, slice]:
-    margin = registration.filter_radius(laid.levels)
+def _without_margin(alignment: registration.Registration) -> tuple[slice, slice]:
+    margin = registration.filter_radius(alignment.levels)
     return slice(margin, -margin), slice(margin, -margin)
 
 
@@ -387,11 +387,11 @@ def _sharpened(
     """Compute a rectangle of sharpened bands."""
     positions = layers[layers >= sharp.keep_pan] - sharp.keep_pan
     around, known = sharp.pan_around(rows, cols)
-    inner = _without_margin(sharp.laid)
+    inner = _without_margin(sharp.alignment)
     grey = around[inner]
     fine, covered = sharp.upsampled(rows, cols, positions)
     if match is not None:
-        low = registration.low_pass(around, sharp.laid.levels)
+        low = registration.low_pass(around, sharp.alignment.levels)
         for at, position in enumerate(positions):
             fine[at] = match.injected(fine[at], grey, low, int(position), sharp.injection)
     if sharp.keep_pan and 0 in layers:
@@ -476,8 +476,8 @@ def wald_quality(
     >>> plain.method, additive.method, plain.pixels
     ('interpolation', 'additive', 2400)
     """
-    laid = registration.register(pan.grid, bands.grid)
-    coarse = _on_grid(pan, bands, laid), _means(bands, round(laid.ratio))
+    alignment = registration.register(pan.grid, bands.grid)
+    coarse = _on_grid(pan, bands, alignment), _means(bands, round(alignment.ratio))
 
     def compare(number: int) -> Arrays:
         """Sharpen the coarse pair in one way, and measure the result."""
@@ -487,7 +487,7 @@ def wald_quality(
                 progress(number * total + done, len(injections) * total)
 
         sharp = pansharpen(*coarse, injection=injections[number])
-        made = compare_bands(sharp, bands, ratio=laid.ratio, progress=report)
+        made = compare_bands(sharp, bands, ratio=alignment.ratio, progress=report)
         return {"figures": np.array([made.sam, made.ergas, made.q, made.pixels])}
 
     like = {"figures": np.empty(4)}
@@ -508,9 +508,9 @@ def _lazy_scene(
     return Scene(cube, name=scene.name, **scene.origin)
 
 
-def _on_grid(pan: Scene, bands: Scene, laid: registration.Registration) -> Scene:
+def _on_grid(pan: Scene, bands: Scene, alignment: registration.Registration) -> Scene:
     """Return the panchromatic image as means over the pixels of the bands."""
-    inverse = laid.inverse()
+    inverse = alignment.inverse()
 
     def read(_bands: Indices, *parts: slice) -> Array:
         edges = [inverse.edges(axis, part) for axis, part in enumerate(parts)]
@@ -626,20 +626,22 @@ def compare_bands(
     )
 
 
-def _angles(one: Values, other: Values) -> Values:
+def _angles(estimate: Values, reference: Values) -> Values:
     """Return the angle in degrees between spectra (band, n)."""
-    lengths = np.linalg.norm(one, axis=0) * np.linalg.norm(other, axis=0)
-    cosines = (one * other).sum(axis=0) / np.where(lengths > 0, lengths, 1)
+    lengths = np.linalg.norm(estimate, axis=0) * np.linalg.norm(reference, axis=0)
+    cosines = (estimate * reference).sum(axis=0) / np.where(lengths > 0, lengths, 1)
     angles = np.arccos(np.clip(np.where(lengths > 0, cosines, 1), -1, 1))
     return np.asarray(np.degrees(angles))
 
 
-def _index(one: Values, other: Values) -> Values:
+def _index(estimate: Values, reference: Values) -> Values:
     """Return Wang and Bovik's Q of each row: correlation, contrast and luminance."""
-    means, others = one.mean(axis=1), other.mean(axis=1)
-    covariance = ((one - means[:, None]) * (other - others[:, None])).mean(axis=1)
-    spread = one.var(axis=1) + other.var(axis=1)
-    light = means**2 + others**2
+    means, references = estimate.mean(axis=1), reference.mean(axis=1)
+    covariance = ((estimate - means[:, None]) * (reference - references[:, None])).mean(
+        axis=1
+    )
+    spread = estimate.var(axis=1) + reference.var(axis=1)
+    light = means**2 + references**2
     contrast = np.where(spread > 0, 2 * covariance / np.where(spread > 0, spread, 1), 1)
-    luminance = 2 * means * others / np.where(light > 0, light, 1)
+    luminance = 2 * means * references / np.where(light > 0, light, 1)
     return contrast * np.where(light > 0, luminance, 1)

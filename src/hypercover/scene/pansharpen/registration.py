@@ -77,8 +77,8 @@ def register(fine: Grid, coarse: Grid) -> Registration:
     --------
     >>> pan = Grid(8, 8, None, (1.0, 0.0, 0.0, 0.0, -1.0, 8.0))
     >>> colours = Grid(2, 2, None, (4.0, 0.0, 0.0, 0.0, -4.0, 8.0))
-    >>> laid = register(pan, colours)
-    >>> laid.ratio, laid.centres(0, slice(0, 3)).tolist()
+    >>> alignment = register(pan, colours)
+    >>> alignment.ratio, alignment.centres(0, slice(0, 3)).tolist()
     (4.0, [-0.375, -0.125, 0.125])
     """
     for grid, name in ((fine, "panchromatic"), (coarse, "multispectral")):
@@ -100,22 +100,22 @@ def register(fine: Grid, coarse: Grid) -> Registration:
             "One of the two images is mirrored relative to the other; write both north up "
             "first (gdalwarp)."
         )
-    laid = Registration((yf / yc, xf / xc), ((top - north) / yc, (left - west) / xc))
-    alike = abs(laid.step[0] / laid.step[1] - 1) <= _SQUARE
-    if not (alike and _LEAST <= laid.ratio <= _MOST):
+    alignment = Registration((yf / yc, xf / xc), ((top - north) / yc, (left - west) / xc))
+    alike = abs(alignment.step[0] / alignment.step[1] - 1) <= _SQUARE
+    if not (alike and _LEAST <= alignment.ratio <= _MOST):
         raise SceneError(
             f"The panchromatic pixels must be {_LEAST} to {_MOST:g} times as fine as the "
             f"multispectral ones, alike in both directions, found {abs(xf):g} × {abs(yf):g} "
             f"against {abs(xc):g} × {abs(yc):g}; give the panchromatic image first."
         )
     for axis, (count, size) in enumerate(zip(fine.shape, coarse.shape, strict=True)):
-        first, last = laid.centres(axis, slice(0, count))[[0, -1]] + 0.5
+        first, last = alignment.centres(axis, slice(0, count))[[0, -1]] + 0.5
         if last <= 0 or first >= size:
             raise SceneError(
                 "The panchromatic and the multispectral image do not overlap; give two "
                 "images of the same place."
             )
-    return laid
+    return alignment
 
 
 def _check_system(fine: Grid, coarse: Grid) -> None:

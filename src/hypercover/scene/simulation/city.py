@@ -105,7 +105,7 @@ def lay_out_city(rows: int, cols: int, random: Generator) -> City:
     for number, at in enumerate(random.permutation(len(plots)), 1):
         top, left, high, wide = plots[at]
         block = slice(top, top + high), slice(left, left + wide)
-        code = min(shares, key=lambda one: given[one] / shares[one])
+        code = min(shares, key=lambda code: given[code] / shares[code])
         given[code] += high * wide
         cover[block], plot[block] = code, number
         if code in _ROOFED:
