@@ -22,8 +22,7 @@ import time
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from hypercover.classifiers.svm.cv_problem import CVProblem
-from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
+from hypercover.classifiers.svm.svm_cross_validation import CVProblem, cross_validate_gamma
 
 CLASSES = """
 Buildings 1720, Corn 1778, Corn? 16, Corn-EW 51, Corn-NS 236, Corn-CleanTill 1240,

@@ -8,13 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from hypercover.errors import CallError
-from hypercover.features.blockwise import (
-    blockwise,
-    border_levels,
-    edge_medians,
-    fit_blockwise,
-)
-from hypercover.features.chain import Chain
+from hypercover.features.chain import Chain, edge_medians
 from hypercover.features.tree_of_shapes import border_median
 from hypercover.scene.scene import Scene
 
@@ -52,13 +46,15 @@ def test_spectral_features_are_those_of_the_whole_bit_for_bit(chain, side):
     whole = Chain.parse(chain)
     expected = whole.fit_transform(scene, seed=3)
     fitted = Chain.parse(chain)
-    levels = fit_blockwise(fitted, scene, seed=3)
-    lazy = blockwise(fitted, scene, levels=levels)
+    levels = fitted.fit_blockwise(scene, seed=3)
+    lazy = fitted.transform_blockwise(scene, levels=levels)
     assert lazy.band_names == expected.band_names
     assert levels == [None] * len(fitted.features)
     np.testing.assert_array_equal(pieces(lazy, side), expected.cube.values)
     np.testing.assert_array_equal(lazy.valid, expected.valid)
-    np.testing.assert_array_equal(blockwise(whole, scene).cube.values, expected.cube.values)
+    np.testing.assert_array_equal(
+        whole.transform_blockwise(scene).cube.values, expected.cube.values
+    )
 
 
 @pytest.mark.parametrize("chain", ["esdap:area=4/20+std=1", "pca:2,esdap:inertia=0.2/0.4"])
@@ -66,7 +62,7 @@ def test_profiles_with_everything_around_are_those_of_the_whole(chain):
     scene = scene_of()
     whole = Chain.parse(chain)
     expected = whole.fit_transform(scene, seed=0)
-    lazy = blockwise(whole, scene, overlap=max(scene.shape))
+    lazy = whole.transform_blockwise(scene, overlap=max(scene.shape))
     np.testing.assert_array_equal(pieces(lazy, 33), expected.cube.values)
 
 
@@ -75,7 +71,11 @@ def test_profiles_of_small_areas_need_a_small_overlap():
     whole = Chain.parse("esdap:area=5/10")
     expected = whole.fit_transform(scene, seed=0).cube.values
     differing = [
-        float((pieces(blockwise(whole, scene, overlap=overlap), 40) != expected).mean())
+        float(
+            (
+                pieces(whole.transform_blockwise(scene, overlap=overlap), 40) != expected
+            ).mean()
+        )
         for overlap in (0, 10, 40)
     ]
     assert differing[0] > differing[1] >= differing[2]
@@ -85,9 +85,9 @@ def test_profiles_of_small_areas_need_a_small_overlap():
 
 def test_profiles_without_an_overlap_are_refused():
     scene = scene_of()
-    for call in (blockwise, fit_blockwise, border_levels):
+    for call in (Chain.transform_blockwise, Chain.fit_blockwise, Chain.border_levels):
         chain = Chain.parse("pca:2,esdap:area=5")
-        if call is not fit_blockwise:
+        if call is not Chain.fit_blockwise:
             chain.fit(scene)
         with pytest.raises(CallError, match=r"depend on the whole image.*--overlap"):
             call(chain, scene)
@@ -96,7 +96,7 @@ def test_profiles_without_an_overlap_are_refused():
 def test_a_piece_without_data_is_blank():
     chain = Chain.parse("esdap:area=5")
     chain.fit(scene_of())
-    lazy = blockwise(chain, scene_of(), overlap=0)
+    lazy = chain.transform_blockwise(scene_of(), overlap=0)
     assert np.isnan(lazy.read(slice(0, 5), slice(0, 90))).all()
 
 

@@ -17,7 +17,6 @@ import xarray as xr
 from hypercover.errors import CallError, RunError, SceneError
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.run import run_experiment
-from hypercover.experiment.tasks import feature_tiles
 from hypercover.experiment.tasks.feature_tiles import write_features
 from hypercover.features.chain import Chain
 from hypercover.jobs.executor import InProcessExecutor
@@ -80,12 +79,12 @@ def test_profiles_by_tiles_say_that_they_are_not_quite_those_of_one_piece(image,
 def test_a_large_stack_is_computed_tile_by_tile(image, tmp_path, monkeypatch):
     source = SceneSource(str(image[0]))
     write_features(source, Chain.parse("pca:2"), tmp_path / "whole.tif")
-    monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", 0)
+    monkeypatch.setattr("hypercover.features.chain._SMALL_STACK", 0)
     monkeypatch.setattr("hypercover.features.spectral_features.empty_stack", None)
     with pytest.raises(TypeError):
         Chain.parse("pca:2").fit_transform(source.open())
     monkeypatch.undo()
-    monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", 0)
+    monkeypatch.setattr("hypercover.features.chain._SMALL_STACK", 0)
     write_features(source, Chain.parse("pca:2"), tmp_path / "tiles.tif")
     whole, tiled = values(tmp_path / "whole.tif"), values(tmp_path / "tiles.tif")
     np.testing.assert_array_equal(whole[0], tiled[0])
@@ -106,7 +105,7 @@ class Stopping(InProcessExecutor):
 
 @pytest.mark.parametrize("small", [0, 2**26])
 def test_features_that_cannot_be_learnt_leave_nothing(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", small)
+    monkeypatch.setattr("hypercover.features.chain._SMALL_STACK", small)
     flat = xr.DataArray(np.full((3, 9, 8), 5.0, np.float32), dims=("band", "y", "x"))
     write_scene(Scene(flat), tmp_path / "flat.tif")
     with pytest.raises(SceneError, match="vary in no direction"):
@@ -129,7 +128,7 @@ def test_a_stopped_work_goes_on_and_a_damaged_tile_is_made_again(
     assert len(kept) == 4
     kept[0].write_bytes(b"cut")
     fitted = []
-    monkeypatch.setattr(feature_tiles, "fit_blockwise", lambda *_, **__: fitted.append(1))
+    monkeypatch.setattr(Chain, "fit_blockwise", lambda *_, **__: fitted.append(1))
     write_features(source, Chain.parse("pca:2"), out, InProcessExecutor())
     assert not fitted
     write_features(source, Chain.parse("pca:2"), tmp_path / "whole.tif")
@@ -148,13 +147,13 @@ def test_a_touched_image_goes_on_and_another_of_its_size_begins_anew(
     content[-1] ^= not same
     cube.write_bytes(content)
     os.utime(cube, (1, 1))
-    fitted, fit = [], feature_tiles.fit_blockwise
+    fitted, fit = [], Chain.fit_blockwise
 
     def fitting(*given, **options):
         fitted.append(1)
         return fit(*given, **options)
 
-    monkeypatch.setattr(feature_tiles, "fit_blockwise", fitting)
+    monkeypatch.setattr(Chain, "fit_blockwise", fitting)
     write_features(source, Chain.parse("pca:2"), out, InProcessExecutor())
     assert len(fitted) == (not same)
     write_features(source, Chain.parse("pca:2"), tmp_path / "whole.tif")

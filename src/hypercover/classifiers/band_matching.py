@@ -131,8 +131,7 @@ def _match_by_wavelength(model: ModelCard, present: Ints, scene: Floats) -> list
     numbers = np.asarray(model.bands)
     if len(numbers) * len(scene) > _MAX_PAIRS:
         raise ModelError(
-            f"The model has {len(numbers):,} bands and the scene {len(scene):,}, too many to "
-            "match by wavelength; train it again on fewer bands."
+            f"{len(numbers):,} bands of the model and {len(scene):,} of the scene are too many to match by wavelength; use fewer."
         )
     centres = _as_floats(model.wavelengths, len(numbers))
     widths = _as_floats(model.fwhm, len(numbers))
@@ -228,15 +227,13 @@ def _check_features(
     if trained_on_features and not on_features:
         found = "bands with wavelengths" if has_wavelengths else "bands not named so"
         raise ModelError(
-            f"The model was trained on features ({_shorten_names(model.band_names)}) and the "
-            f"scene has {found}; give the stack that hypercover features makes of it."
+            f"The model was trained on features ({_shorten_names(model.band_names)}) and the scene has {found}; give the stack of features."
         )
     # a card of an early release has no band names, but wavelengths are a sign of bands
     on_bands = "band_names" in model.model_fields_set or model.wavelengths is not None
     if on_features and not trained_on_features and on_bands:
         raise ModelError(
-            "The model was trained on bands of an image and the scene is a stack of "
-            f"features ({_shorten_names(names)}); give the image itself."
+            f"The model was trained on bands and the scene is a stack of features ({_shorten_names(names)}); give the image itself."
         )
 
 
@@ -253,8 +250,7 @@ def _check_names(model: ModelCard, names: list[str]) -> None:
         listed, rest = ", ".join(differences[:_MAX_NAMES]), len(differences) - _MAX_NAMES
         more = f" and {counted(rest, 'band')} more" if rest > 0 else ""
         raise ModelError(
-            f"The model was trained on bands of other names: {listed}{more}; give an image "
-            "with the same bands in the same order."
+            f"The model was trained on bands of other names: {listed}{more}; give the same bands in the same order."
         )
 
 

@@ -46,8 +46,7 @@ def codes_to_json(classes: Array) -> dict[str, Any]:
         isinstance(value, _PYTHON_TYPES[kind]) for value in values
     ):
         raise ModelError(
-            "Only whole numbers and names can be saved as class codes, got "
-            f"{classes.dtype} {values[:3]}; use codes such as 1, 2, 3."
+            f"Only whole numbers and names can be saved as class codes, got {classes.dtype} {values[:3]}; use 1, 2, 3."
         )
     return {
         "type": "U" if kind == "U" else classes.dtype.str.lstrip("<>|="),
@@ -457,8 +456,7 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in _CLASSIFIERS:
         raise ModelError(
-            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; this "
-            f"hypercover reads {', '.join(_CLASSIFIERS)}; install the version it was made with."
+            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; this hypercover reads {', '.join(_CLASSIFIERS)}; update it."
         )
     parts = ["card", "settings", "weights", "made_with"]
     for part in parts + ["features"] * (version == _WITH_FEATURES):
@@ -478,8 +476,7 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
         ) from error
     if size != declared.get("bytes") or size > _MAX_WEIGHTS:
         raise ModelError(
-            f"The weights in {path} have {size} bytes, not {str(declared.get('bytes'))[:20]}: "
-            f"they are truncated or from another model; {_SAVE_AGAIN}."
+            f"The weights in {path} have {size} bytes: they are truncated or from another model; {_SAVE_AGAIN}."
         )
     weights = path.read_bytes()
     if hashlib.sha256(weights).hexdigest() != declared.get("sha256"):

@@ -47,7 +47,6 @@ def training_classes(y: Array) -> tuple[Array, Indices]:
     classes, positions = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ModelError(
-            "A classifier needs training pixels of at least two classes, got one class, "
-            f"{classes[0]}; label pixels of another class."
+            f"A classifier needs training pixels of at least two classes, got one class, {classes[0]}; label more."
         )
     return classes, positions

@@ -179,8 +179,7 @@ class Scaling:
             or (weight.ndim != 1 + matrix)
         ):
             raise ModelError(
-                f"The saved model scales {mean.shape} by {weight.shape}, which does not "
-                f"fit its {bands} bands; the file is damaged, save the model again."
+                f"The saved model scales {mean.shape} by {weight.shape}, not {bands} bands; save the model again."
             )
         return cls(mean, weight)
 

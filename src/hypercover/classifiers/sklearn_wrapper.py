@@ -141,8 +141,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             any_name = any(each.kind == each.VAR_KEYWORD for each in _parameters(kind))
             if name not in known and not any_name:
                 raise ModelError(
-                    f"{self.path} has no parameter {str(name)[:60]!r}; "
-                    f"{_suggest(str(name)[:60], known)}"
+                    f"{self.path} has no parameter {str(name)[:60]!r}; {_suggest(str(name)[:60], known)}"
                 )
         if "random_state" in known:
             params.setdefault("random_state", getattr(self, "seed_", None))
@@ -253,8 +252,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if "samples" in arrays:
             raise ModelError(
-                "The model was saved by an older version of hypercover, without its "
-                "classifier; delete its folder and run its experiment again."
+                "The model was saved by an older hypercover, without its classifier; run its experiment again."
             )
         saved = validated(_Parameters, settings, "parameters of the model")
         path, seed = saved.path, saved.seed
@@ -330,8 +328,7 @@ def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
     compressed = any(member.compress_type != ZIP_STORED for member in members)
     if compressed or sum(member.file_size for member in members) > len(data):
         raise ModelError(
-            "The model's classifier unpacks to more than its file, so hypercover did not "
-            "write it; train it again."
+            "The model's classifier unpacks to more than its file: hypercover did not write it; train it again."
         )
     points = entry_points(group=_ENTRY_POINTS)
     packages = {*trusted, *(point.module.partition(".")[0] for point in points)}
@@ -340,9 +337,8 @@ def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
     if foreign:
         package = foreign[0].partition(".")[0]
         raise ModelError(
-            f"The model contains the type {foreign[0][:100]}, which may run any code; if "
-            f"you trust the package {package[:60]}, open the model in Python with "
-            f"load_bundle(..., trusted=[{package[:60]!r}])."
+            f"The model contains the type {foreign[0][:100]}, which may run any code; if you trust its package, "
+            f"open the model in Python with load_bundle(..., trusted=[{package[:60]!r}])."
         )
     with warnings.catch_warnings():
         # The probe tells whether another version of scikit-learn matters.
@@ -404,8 +400,7 @@ def _import_classifier(path: Any) -> Any:
     methods = ("fit", "predict", "get_params")
     if not isinstance(kind, type) or not all(hasattr(kind, name) for name in methods):
         raise ModelError(
-            f"{path[:100]!r} is not a classifier: it needs the methods fit, predict and "
-            "get_params of a scikit-learn estimator; give the import path of one."
+            f"{path[:100]!r} is not a classifier with fit, predict and get_params; give the import path of one."
         )
     return kind
 

@@ -1,18 +1,30 @@
-"""Chains of image features, from the bands of a scene to a stack of features."""
+"""Chains of image features, computed as a whole or lazily, block by block."""
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+import xarray as xr
 import yaml
 
 from hypercover import features
 from hypercover.errors import CallError, ModelError
-from hypercover.features.feature import Feature, SavedSettings, Settings, subprogress
+from hypercover.features.feature import (
+    Feature,
+    SavedSettings,
+    Settings,
+    feature_scene,
+    subprogress,
+)
+from hypercover.scene.io.limits import fits_in_memory
 from hypercover.scene.io.safe_parsers import parse_yaml
+from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
-from hypercover.types import Arrays, Progress
+from hypercover.scene.tiling import LazyArray, Tile, bounding_slice
+from hypercover.types import Array, Arrays, Indices, Mask, Progress, Singles
 
 
 class _FeatureEntry(NamedTuple):
@@ -64,8 +76,7 @@ class ChainStep:
             ((name, value),) = item.items()
             return cls(name, _parse_settings(name, value))
         raise CallError(
-            f"A step of a chain must be written as kpca:5 or {{kpca: {{components: 5}}}}, got "
-            f"{str(item)[:60]!r}."
+            f"A step of a chain must be written as kpca:5 or {{kpca: {{components: 5}}}}, got {str(item)[:60]!r}."
         )
 
     def feature_class(self) -> Any:
@@ -103,13 +114,11 @@ def _check_name(name: object) -> None:
         return
     if name == "nwfe":
         raise CallError(
-            "NWFE learns from labels, so it cannot be part of a chain of image features; set "
-            "it in the model instead, as in nwfe: 30."
+            "NWFE learns from labels, so it is no image feature; set it in the model instead, as in nwfe: 30."
         )
     listed = ", ".join(f"{key} ({entry.description})" for key, entry in FEATURES.items())
     raise CallError(
-        f"Unknown image feature {str(name)[:40]!r}; choose one of {listed}, or one of the "
-        f"chains {', '.join(NAMED_CHAINS)}."
+        f"Unknown image feature {str(name)[:40]!r}; choose one of {listed}, or a chain ({', '.join(NAMED_CHAINS)})."
     )
 
 
@@ -125,8 +134,7 @@ def _parse_settings(name: str, value: object) -> dict[str, Any]:
     unknown = [str(key)[:40] for key in value if key not in parameters]
     if unknown:
         raise CallError(
-            f"The feature {name} has no parameter {', '.join(unknown)}; choose from "
-            f"{', '.join(parameters)}."
+            f"The feature {name} has no parameter {', '.join(unknown)}; choose from {', '.join(parameters)}."
         )
     given = dict(value)
     if main == _LIST_SETTING and main in given:
@@ -143,8 +151,7 @@ def _parse_main_setting(name: str, main: str, value: object) -> Any:
         return int(str(value))
     except ValueError:
         raise CallError(
-            f"Cannot read {name}:{str(value)[:40]}; give the number of {main} after the "
-            f"colon, as in {name}:5."
+            f"Cannot read {name}:{str(value)[:40]}; give the number of {main} after the colon, as in {name}:5."
         ) from None
 
 
@@ -152,6 +159,19 @@ ChainSpec = str | Sequence[str | Mapping[str, Any]]
 """A chain as text (``"kpca:5,esdap:area"``) or as a YAML list."""
 
 _MAX_STEPS = 16
+
+
+BorderLevels = list[list[float] | None]
+"""For each step of a chain, the level around each band, or None."""
+
+_VALUES_PER_STRIP = 2**22
+"""Values of the scene read at a time."""
+
+_SMALL_STACK = 2**26
+"""Bytes of a stack below which it is always computed whole."""
+
+_GAP = 64
+"""Columns without a border pixel that are worth skipping."""
 
 
 class _ChainSettings(SavedSettings):
@@ -185,8 +205,7 @@ class Chain:
         """Build the features, which checks their parameters."""
         if not 1 <= len(self.steps) <= _MAX_STEPS:
             raise CallError(
-                f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for "
-                "example kpca:5,esdap:area+std."
+                f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for example kpca:5,esdap:area."
             )
         self.features: tuple[Feature, ...] = tuple(
             step.feature_class()(**step.params) for step in self.steps
@@ -269,6 +288,135 @@ class Chain:
             scene = feature.transform(scene, progress=part)
         return scene
 
+    def fits_whole(self, scene: Scene) -> bool:
+        """Tell whether the features should be computed as a whole.
+
+        Attribute profiles are computed as a whole if they fit in memory, because blocks
+        change their values.
+        """
+        rows, cols = scene.shape
+        size = 4 * self.outputs(scene.n_bands) * rows * cols
+        return fits_in_memory(size) if self.reach is None else size <= _SMALL_STACK
+
+    def fit_stack(
+        self, scene: Scene, *, seed: int = 0, progress: Progress | None = None
+    ) -> Scene:
+        """Fit the chain and return the scene of its features, lazy if it is large.
+
+        Raises
+        ------
+        SceneError
+            If a step cannot be fitted to its input, or profiles do not fit in memory.
+        """
+        if self.reach is None or self.fits_whole(scene):
+            return self.fit_transform(scene, seed=seed, progress=progress)
+        levels = self.fit_blockwise(scene, seed=seed, progress=progress)
+        return self.transform_blockwise(scene, levels=levels)
+
+    def fit_blockwise(
+        self,
+        scene: Scene,
+        *,
+        seed: int = 0,
+        overlap: int | None = None,
+        progress: Progress | None = None,
+    ) -> BorderLevels:
+        """Fit the chain without holding a stack in memory; return its `border_levels`.
+
+        Each step after the first recomputes the previous ones whenever it reads a block.
+
+        Raises
+        ------
+        CallError
+            As `transform_blockwise`.
+        SceneError
+            If a step cannot be fitted to its input.
+        """
+        levels: BorderLevels = []
+        for place, (feature, source) in enumerate(self._inputs(scene, overlap, levels)):
+            report = subprogress(progress, place, len(self.features))
+            feature.fit(source, seed=seed, progress=report)
+            if report is not None:
+                report(1, 1)
+        return levels
+
+    def border_levels(self, scene: Scene, *, overlap: int | None = None) -> BorderLevels:
+        """Return the level around each band for each step of a fitted chain.
+
+        Attribute profiles need the level around the whole scene, which a block does not
+        contain.  None for other steps.
+        """
+        if self.reach is not None:
+            return [None] * len(self.features)
+        levels: BorderLevels = []
+        list(self._inputs(scene, overlap, levels))
+        return levels
+
+    def _inputs(
+        self, scene: Scene, overlap: int | None, levels: BorderLevels
+    ) -> Iterator[tuple[Feature, Scene]]:
+        """Yield each step, which may then be fitted, with its input; append its levels."""
+        self.check_blockwise(overlap)
+        for feature in self.features:
+            if levels:
+                scene = _lazy_features(
+                    self.features[len(levels) - 1], scene, overlap, levels[-1]
+                )
+            yield feature, scene
+            levels.append(edge_medians(scene) if feature.reach is None else None)
+
+    def transform_blockwise(
+        self,
+        scene: Scene,
+        *,
+        overlap: int | None = None,
+        levels: BorderLevels | None = None,
+    ) -> Scene:
+        """Return a lazy scene of the features, which are computed when they are read.
+
+        Parameters
+        ----------
+        overlap : int, optional
+            Margin in pixels around a block, for attribute profiles, which depend on
+            pixels at any distance.  Where the margin cuts shapes, the values differ
+            from those of the whole image.
+        levels : list, optional
+            Result of `border_levels`, computed here by default.
+
+        Raises
+        ------
+        CallError
+            If the chain depends on pixels at any distance and ``overlap`` is None.
+        """
+        self.check_blockwise(overlap)
+        levels = levels or self.border_levels(scene, overlap=overlap)
+        for feature, outside in zip(self.features, levels, strict=True):
+            scene = _lazy_features(feature, scene, overlap, outside)
+        return scene
+
+    def overlap_note(self, overlap: int | None) -> tuple[str, ...]:
+        """Return a note if features were computed with an overlap that may change them."""
+        if self.reach is not None or overlap is None:
+            return ()
+        return (
+            f"Attribute profiles were computed in blocks with a margin of {overlap} pixels: "
+            "larger shapes are cut, so values may differ from those of the whole image.",
+        )
+
+    def check_blockwise(self, overlap: int | None) -> None:
+        """Refuse a chain that cannot be computed block by block.
+
+        Raises
+        ------
+        CallError
+            If it depends on pixels at any distance and ``overlap`` is None.
+        """
+        if self.reach is None and overlap is None:
+            raise CallError(
+                "Attribute profiles depend on the whole image, which does not fit in memory; use a smaller image, "
+                "or --overlap to compute them in blocks with a margin of that many pixels."
+            )
+
     def state(self) -> tuple[Settings, Arrays]:
         """Return the fitted chain as JSON-able settings and arrays.
 
@@ -295,8 +443,7 @@ class Chain:
         saved = _ChainSettings.read(settings)
         if len(saved.fitted) != len(saved.steps):
             raise ModelError(
-                f"The saved chain has {len(saved.steps)} image features and the fitted state "
-                f"of {len(saved.fitted)}; train the model again."
+                f"The saved chain has {len(saved.steps)} image features, {len(saved.fitted)} fitted; train the model again."
             )
         chain = cls.parse(saved.steps)
         if len(chain.steps) != len(saved.steps):
@@ -316,6 +463,117 @@ class Chain:
         return chain
 
 
+def edge_medians(scene: Scene) -> list[float]:
+    """Return the median of the border pixels of each band.
+
+    Equal to :func:`~hypercover.features.tree_of_shapes.border_median` of each band, but
+    reads the border only.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> band = np.array([[1.0, 2.0, 3.0], [4.0, 99.0, 5.0], [6.0, 7.0, 8.0]])
+    >>> edge_medians(Scene(xr.DataArray(band[None], dims=("band", "y", "x"))))
+    [4.5]
+    """
+    # numba takes a second to import
+    from hypercover.features.tree_of_shapes import border_pixels
+
+    edge = border_pixels(scene.valid)
+    parts = [
+        scene.read(rows, cols)[:, edge[rows, cols]]
+        for rows in scene.strips()
+        for cols in _column_runs(edge[rows])
+    ]
+    if not parts:
+        return [0.0] * scene.n_bands
+    values = np.concatenate(parts, axis=1).astype(np.float64)
+    return [float(level) for level in np.median(values, axis=1)]
+
+
+def _column_runs(edge: Mask) -> Iterator[slice]:
+    """Group the columns that contain border pixels into runs without long gaps."""
+    cols = np.flatnonzero(edge.any(axis=0))
+    for run in np.split(cols, np.flatnonzero(np.diff(cols) > _GAP) + 1):
+        if len(run):
+            yield slice(int(run[0]), int(run[-1]) + 1)
+
+
+def _lazy_features(
+    feature: Feature, scene: Scene, overlap: int | None, outside: list[float] | None
+) -> Scene:
+    """Return the lazy scene of one fitted feature."""
+    if outside is not None:
+        feature = feature.surrounded_by(outside)
+    margin = overlap or 0 if feature.reach is None else feature.reach
+    names = _output_names(feature, scene)
+    blocks = _FeatureBlocks(feature, scene, margin, len(names))
+    lazy = LazyArray((len(names), *scene.shape), np.float32, blocks.fetch)
+    variable = xr.Variable(("band", "y", "x"), lazy.as_variable_data())
+    stack = feature_scene(scene, variable, names)
+    values = {each.name: getattr(stack, each.name) for each in fields(Scene)}
+    return _FeatureScene(**values, original=scene)
+
+
+@dataclass(frozen=True, eq=False)
+class _FeatureScene(Scene):
+    """A lazy scene of features, valid where its source is."""
+
+    original: Scene | None = None
+    """Scene the features are computed from."""
+
+    @cached_property
+    def valid(self) -> Mask:
+        """Valid pixels (y, x), known without computing a feature."""
+        assert self.original is not None  # noqa: S101
+        return self.original.valid
+
+
+def _output_names(feature: Feature, scene: Scene) -> tuple[str, ...]:
+    """Return the names of the features, from a single pixel."""
+    pixel = np.ones((scene.n_bands, 1, 1), dtype=np.float32)
+    cube = scene.cube.isel(y=slice(0, 1), x=slice(0, 1)).copy(data=pixel)
+    names = feature.transform(Scene(without_nodata(cube))).band_names
+    assert names is not None  # noqa: S101
+    return names
+
+
+@dataclass(frozen=True, eq=False)
+class _FeatureBlocks:
+    """Computes any rectangle of the features of a scene."""
+
+    feature: Feature
+    scene: Scene
+    margin: int
+    count: int
+
+    def fetch(self, indices: tuple[Indices, ...]) -> Array:
+        """Return features (feature, row, col) at band, row and column indices."""
+        bands, rows, cols = indices
+        down, across = bounding_slice(rows), bounding_slice(cols)
+        at = np.ix_(bands, rows - down.start, cols - across.start)
+        return np.asarray(self._rectangle(Tile(down, across))[at])
+
+    def _rectangle(self, whole: Tile) -> Singles:
+        """Compute a rectangle strip by strip."""
+        width = whole.shape[1] + 2 * self.margin
+        height = _VALUES_PER_STRIP // (width * self.scene.n_bands) - 2 * self.margin
+        values = np.empty((self.count, *whole.shape), dtype=np.float32)
+        for strip in whole.cut(max(height, self.margin, 1), whole.shape[1]):
+            values[:, *strip.within(whole)] = self._strip(strip)
+        return values
+
+    def _strip(self, strip: Tile) -> Any:
+        """Compute a strip from its pixels and those around it."""
+        around, _ = strip.with_margin(self.margin, self.scene.shape)
+        piece = self.scene.cube.isel(y=around.rows, x=around.cols)
+        piece = piece.copy(data=self.scene.read(around.rows, around.cols))
+        scene = Scene(piece, name=self.scene.name)
+        if not scene.valid.any():
+            return np.nan
+        return self.feature.transform(scene).cube.values[:, *strip.within(around)]
+
+
 def _parse_list(text: str) -> list[Any]:
     """Parse a YAML list given as text on the command line."""
     try:
@@ -324,8 +582,7 @@ def _parse_list(text: str) -> list[Any]:
         items = None
     if not isinstance(items, list):
         raise CallError(
-            f"The chain {text[:60]!r} is not a list; write for example "
-            "'[{kpca: {components: 5, gamma: 0.01}}, esdap]'."
+            f"The chain {text[:60]!r} is not a list; write for example '[{{kpca: {{gamma: 0.01}}}}, esdap]'."
         )
     return items
 

@@ -62,6 +62,10 @@ class Feature(ABC):
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
         """Return a scene whose bands are the features, in float32."""
 
+    def surrounded_by(self, levels: Sequence[float]) -> Self:
+        """Return the feature with a given level around each band, if it depends on one."""
+        return self
+
     @abstractmethod
     def state(self) -> tuple[Settings, Arrays]:
         """Return the fitted feature as JSON-able settings and arrays."""
@@ -102,8 +106,7 @@ class SavedSettings(BaseModel):
             fault = error.errors(include_url=False)[0]
             name = ".".join(map(str, fault["loc"]))
             raise ModelError(
-                f"The {name[:60]} of a saved image feature is not readable "
-                f"({fault['msg'][:100]}); train the model again."
+                f"The {name[:60]} of a saved feature is not readable ({fault['msg'][:100]}); train the model again."
             ) from error
 
 
@@ -125,8 +128,8 @@ def saved_array(arrays: Arrays, name: str, *shape: int | None) -> Floats:
     if not matches or array.dtype != np.float64 or not np.isfinite(array).all():
         expected = " × ".join("n" if size is None else str(size) for size in shape)
         raise ModelError(
-            f"The array {name!r} of a saved feature must hold {expected} finite float64 "
-            f"values, got {array.dtype} of shape {array.shape}; train the model again."
+            f"The array {name!r} of a saved feature must hold {expected} finite float64 values, got {array.dtype} "
+            f"of shape {array.shape}; train the model again."
         )
     return array.astype(np.float64, order="C")
 
@@ -240,9 +243,8 @@ def parallel_bands(scene: Scene, per_pixel: int, n_jobs: int | None = None) -> i
     fitting = int(_MEMORY_SHARE * free // needed)
     if fitting < 1:
         raise SceneError(
-            f"The shapes of one band of {scene.name} ({rows} × {cols} pixels) need about "
-            f"{needed / 2**30:,.1f} GiB of memory and {free / 2**30:,.1f} GiB are free; cut "
-            "the image smaller or use a larger machine."
+            f"The shapes of a band of {scene.name} need {needed / 2**30:,.1f} GiB of memory and {free / 2**30:,.1f} GiB "
+            "are free; cut the image smaller or use a larger machine."
         )
     return max(1, min(n_jobs or _cores(), fitting, scene.n_bands))
 

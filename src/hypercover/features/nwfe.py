@@ -142,8 +142,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         number = isinstance(share, Real) and not isinstance(share, bool)
         if not (number and 0.0 <= float(share) <= 1.0):
             raise ModelError(
-                f"The regularisation of NWFE must be a number from 0 to 1, got {share!r}; "
-                "the usual one is 0.5."
+                f"The regularisation of NWFE must be a number from 0 to 1, got {share!r}; the usual one is 0.5."
             )
 
     def _number(self, varying: Mask) -> int:
@@ -151,14 +150,12 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         most = int(varying.sum())
         if not most:
             raise ModelError(
-                f"NWFE needs bands that vary, but all {len(varying)} bands are constant over "
-                "the training samples; check the image."
+                f"NWFE needs bands that vary, but all {len(varying)} are constant over the samples; check the image."
             )
         count = int(self.n_components or most)
         if count > most:
             raise ModelError(
-                f"NWFE cannot compute {count} features, because only {most} of "
-                f"{len(varying)} bands vary between the training samples; use at most {most}."
+                f"NWFE cannot compute {count} features, because only {most} of {len(varying)} bands vary; use at most {most}."
             )
         return count
 
@@ -167,8 +164,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         codes, classes = np.unique(y, return_inverse=True)
         if len(codes) < 2:
             raise ModelError(
-                "NWFE needs training samples of at least two classes, got one class, "
-                f"{codes[0]}; label pixels of another class."
+                f"NWFE needs training samples of at least two classes, got one class, {codes[0]}; label more."
             )
         rng = check_random_state(self.random_state)
         most = self.max_per_class or len(y)
@@ -178,8 +174,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
                 members[position] = np.sort(rng.choice(member, most, replace=False))
         if max(map(len, members)) < 2:
             raise ModelError(
-                f"NWFE needs a class with at least two training samples, got {len(codes)} "
-                "classes with one sample each; label more pixels."
+                "NWFE needs a class with at least two training samples, got one sample of each; label more pixels."
             )
         return members
 
@@ -235,8 +230,8 @@ def _leading_eigenvectors(
         values, vectors = eigh(between, within, subset_by_index=(bands - count, bands - 1))
     except np.linalg.LinAlgError as error:
         raise ModelError(
-            f"The within-class scatter of {bands} bands cannot be inverted, because of too "
-            "few samples or linearly dependent bands; raise NWFE's regularisation to 0.5."
+            f"The within-class scatter of {bands} bands cannot be inverted: too few samples or linearly dependent "
+            "bands; raise NWFE's regularisation to 0.5."
         ) from error
     return np.maximum(values[::-1], 0.0), fix_signs(vectors[:, ::-1]).T
 
@@ -246,6 +241,5 @@ def _check_whole(value: Any, name: str) -> None:
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if value is not None and not (whole and int(value) >= 1):
         raise ModelError(
-            f"The {name} of NWFE must be a whole number of at least 1, got {value!r}; "
-            "use for example 30."
+            f"The {name} of NWFE must be a whole number of at least 1, got {value!r}; use for example 30."
         )

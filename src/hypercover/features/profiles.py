@@ -156,8 +156,7 @@ class AttributeProfiles(Feature):
         self.count = _check_count(self.count, "count")
         if self.rule not in RULES:
             raise CallError(
-                f"The rule of a profile must be one of {', '.join(RULES)}, got "
-                f"{str(self.rule)[:40]!r}."
+                f"The rule of a profile must be one of {', '.join(RULES)}, got {str(self.rule)[:40]!r}."
             )
         check_resolution(self.resolution)
         self.outside_: tuple[float, ...] | None = None
@@ -332,8 +331,7 @@ class AttributeProfiles(Feature):
             )
         except (CallError, ValueError) as error:
             raise ModelError(
-                f"The saved attribute profiles are not readable ({str(error)[:200]}); train "
-                "the model again."
+                f"The saved profiles are not readable ({str(error)[:200]}); train the model again."
             ) from error
         return profiles
 
@@ -376,6 +374,5 @@ def _check_count(value: Any, name: str) -> int:
     if whole and 1 <= value <= MAX_THRESHOLDS:
         return int(value)
     raise CallError(
-        f"The {name} of attribute profiles must be a whole number from 1 to {MAX_THRESHOLDS}, got "
-        f"{str(value)[:40]!r}."
+        f"The {name} of profiles must be a whole number from 1 to {MAX_THRESHOLDS}, got {str(value)[:40]!r}."
     )

@@ -137,8 +137,7 @@ class Projection(SpectralFeature):
         """Return the number of components after checking it against the bands."""
         if self.components > bands:
             raise CallError(
-                f"{self.title} cannot compute {self.components} components from "
-                f"{counted(bands, 'band')}; use at most {bands}."
+                f"{self.title} cannot compute {self.components} components from {counted(bands, 'band')}; use at most {bands}."
             )
         return self.components
 
@@ -269,8 +268,7 @@ def noise_covariance(scene: Scene) -> Floats:
         pairs += difference.shape[1]
     if pairs == 0:
         raise SceneError(
-            f"MNF estimates noise from adjacent pixels, and {scene.name} has no two adjacent "
-            "valid pixels; use pca instead."
+            f"MNF needs two adjacent valid pixels for the noise, and {scene.name} has none; use pca instead."
         )
     return square / (2 * pairs)
 
@@ -350,8 +348,7 @@ class KPCA(SpectralFeature):
         number = isinstance(self.gamma, Real) and not isinstance(self.gamma, bool)
         if self.gamma is not None and not (number and 0 < self.gamma < np.inf):
             raise CallError(
-                f"The gamma of KPCA must be a number above 0, got {self.gamma!r}; leave it "
-                "out to derive it from the median distance."
+                f"The gamma of KPCA must be a number above 0, got {self.gamma!r}; leave it out to derive it."
             )
 
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
@@ -445,8 +442,7 @@ def _count_valid(scene: Scene) -> int:
     count = int(scene.valid.sum())
     if count == 0:
         raise SceneError(
-            f"The image {scene.name} has no pixel with data in all bands, so features cannot "
-            "be fitted to it; drop the bands without data."
+            f"The image {scene.name} has no pixel with data in all bands; drop the bands without data."
         )
     return count
 

@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from hypercover.classifiers.bundle import MODEL_FILE
 from hypercover.errors import CallError, ModelError, SceneError
-from hypercover.features.blockwise import BorderLevels
+from hypercover.features.chain import BorderLevels
 from hypercover.features.feature import subprogress
 from hypercover.files import check_writable, modified_ns, remove_abandoned_drafts
 from hypercover.gis import map_writing
@@ -134,7 +134,7 @@ def predict_image(
     overlap : int, optional
         Pixels around a piece from which attribute profiles are computed piece by
         piece, which changes them a little
-        (:func:`~hypercover.features.blockwise.blockwise`).
+        (:meth:`~hypercover.features.chain.Chain.transform_blockwise`).
     source, executor : optional
         Where other processes find the image, and what runs them; ``memory`` is then
         the limit of each process.

@@ -12,8 +12,7 @@ import numpy as np
 from hypercover.classifiers.band_matching import match_bands
 from hypercover.classifiers.bundle import MODEL_FILE, Bundle, load_bundle
 from hypercover.errors import CallError, ModelError
-from hypercover.features.blockwise import BorderLevels, blockwise, border_levels
-from hypercover.features.chain import Chain
+from hypercover.features.chain import BorderLevels, Chain
 from hypercover.memory import resident_bytes
 from hypercover.scene.encoding import ScaleOffset, rescale
 from hypercover.scene.file_identity import recorded_identity
@@ -91,7 +90,7 @@ class ModelInput:
         chain = self.chain
         if chain is None or chain.reach is not None:
             return None
-        return border_levels(chain, self.scene, overlap=self.overlap)
+        return chain.border_levels(self.scene, overlap=self.overlap)
 
     def compute_features(
         self, *, levels: BorderLevels | None = None, progress: Progress | None = None
@@ -111,7 +110,7 @@ class ModelInput:
             return self.scene
         if self.needs_whole_scene:
             return chain.transform(self.scene, progress=progress)
-        return blockwise(chain, self.scene, overlap=self.overlap, levels=levels)
+        return chain.transform_blockwise(self.scene, overlap=self.overlap, levels=levels)
 
 
 def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hypercover.classifiers.cnn.optimiser import (
+from hypercover.classifiers.networks.network_catalog import NETWORKS
+from hypercover.classifiers.networks.recipe import (
+    Recipe,
     balanced_class_weights,
     learning_rate_schedule,
     make_loss,
     smooth_labels,
 )
-from hypercover.classifiers.networks.network_catalog import NETWORKS
-from hypercover.classifiers.networks.recipe import Recipe
 
 PLAIN = Recipe("sgd", 1.0, "constant", "squared", 50, 600)
 

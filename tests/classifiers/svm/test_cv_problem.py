@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from hypercover.classifiers.svm.cv_problem import CVProblem, check_positive
+from hypercover.classifiers.svm.svm_cross_validation import CVProblem, check_positive
 from hypercover.errors import CallError, SplitError
 
 Y = np.repeat([1, 2], 10)

@@ -3,8 +3,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from hypercover.classifiers.svm.cv_problem import CVProblem
 from hypercover.classifiers.svm.svm_cross_validation import (
+    CVProblem,
     PairSolutions,
     predict_held_out,
     solve_pair,

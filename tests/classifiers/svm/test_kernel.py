@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from hypercover.classifiers.svm.cv_problem import BlockMatrix, CVProblem, SortedSamples
+from hypercover.classifiers.svm.svm_cross_validation import (
+    BlockMatrix,
+    CVProblem,
+    SortedSamples,
+)
 
 
 def three_classes(n=60, n_features=4, seed=0):

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from hypercover.classifiers.svm.cv_problem import CVProblem
-from hypercover.classifiers.svm.svm_cross_validation import solve_pair
+from hypercover.classifiers.svm.svm_cross_validation import CVProblem, solve_pair
 
 COSTS = (0.5, 10.0, 1e4 / 3)
 GAMMA = 0.3

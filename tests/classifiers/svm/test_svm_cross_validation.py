@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from hypercover.classifiers.svm import svm_cross_validation as module
-from hypercover.classifiers.svm.cv_problem import CVProblem
-from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
+from hypercover.classifiers.svm.svm_cross_validation import CVProblem, cross_validate_gamma
 from hypercover.errors import CallError
 
 # Where every weight is full, the threshold may lie anywhere in an interval: LIBSVM takes

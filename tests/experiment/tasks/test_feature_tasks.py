@@ -28,7 +28,6 @@ from hypercover.experiment.tasks.run_context import (
     save_features,
     used_features,
 )
-from hypercover.features.blockwise import fit_stack
 from hypercover.features.chain import Chain
 from hypercover.features.nwfe import NWFE
 from hypercover.files import read_checksummed
@@ -101,13 +100,13 @@ def test_kept_features_come_back_as_they_were(kept):
 
 @pytest.mark.parametrize("small", [0, 2**26])
 def test_a_large_stack_is_computed_where_it_is_written(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", small)
+    monkeypatch.setattr("hypercover.features.chain._SMALL_STACK", small)
     monkeypatch.setattr("hypercover.scene.scene._STRIP", 100)
     monkeypatch.setattr("hypercover.scene.scene._MOST_STRIP", 100)
     scene, run = make_scene(), RunFolder(tmp_path)
     assert len(list(scene.strips())) == 14
     chain, told = Chain.parse("mnf:4,pca:2"), []
-    stack = fit_stack(chain, scene, progress=lambda *done: told.append(done))
+    stack = chain.fit_stack(scene, progress=lambda *done: told.append(done))
     assert isinstance(stack.cube.variable._data, np.ndarray) == (small > 0)
     assert told
     save_features(run, "two", chain, stack)

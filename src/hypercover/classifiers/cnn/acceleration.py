@@ -60,8 +60,7 @@ def use_precision(precision: str, device: torch.device) -> Iterator[None]:
         if device.type == "cuda":
             name = f"the GPU {torch.cuda.get_device_name(device)}"
         raise ModelError(
-            f"Mixed precision needs bfloat16, which {name} does not support; use precision "
-            "float32."
+            f"Mixed precision needs bfloat16, which {name} does not support; use precision float32."
         )
     with (
         deterministic_float32(),

@@ -19,8 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 from torch import nn
 
-from hypercover.classifiers.cnn.optimiser import make_optimiser
-from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.classifiers.networks.recipe import Recipe, make_optimiser
 from hypercover.errors import ModelError
 from hypercover.files import atomic, is_abandoned_draft, make_folder, write_json
 
@@ -252,8 +251,7 @@ class Checkpoints:
                 _log.warning("Skipping the checkpoint %s: %s.", path, reason)
             else:
                 raise ModelError(
-                    f"The checkpoints in {self._folder} belong to another training: {changes}; "
-                    "use another folder, or delete this one to start again."
+                    f"The checkpoints in {self._folder} belong to another training: {changes}; use another folder."
                 )
         return False
 

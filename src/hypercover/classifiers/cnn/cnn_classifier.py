@@ -286,9 +286,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             or min(values.shape[1:]) < self.window_
         ):
             raise ModelError(
-                f"A tile must have the shape (band, row, col) with {bands} bands and at "
-                f"least {self.window_} rows and columns, got {values.shape}; give other "
-                "pixels or another model."
+                f"A tile must have the shape (band, row, col) with {bands} bands and at least {self.window_} rows and "
+                f"columns, got {values.shape}; give other pixels or another model."
             )
         return predict_tile(self._on_device(), self.scaling_, values, self.window_, memory)
 
@@ -413,18 +412,15 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shape = tuple(stack.shape)
         if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
             raise ModelError(
-                "Windows must have the shape (n, band, row, col) with one odd side, got "
-                f"{shape}; cut them with an odd window size."
+                f"Windows must have the shape (n, band, row, col) with one odd side, got {shape}; use an odd window size."
             )
         if shape[1] != self.n_features_in_:
             raise ModelError(
-                f"The model was trained on {self.n_features_in_} bands, got {shape[1]}; give "
-                "the same bands."
+                f"The model was trained on {self.n_features_in_} bands, got {shape[1]}; give the same bands."
             )
         if not reset and shape[2] != self.window_:
             raise ModelError(
-                f"The model was trained on windows of {self.window_} × {self.window_} pixels, "
-                f"got {shape[2]} × {shape[2]}; cut windows of {self.window_}."
+                f"The model was trained on windows of {self.window_} pixels, got {shape[2]} × {shape[2]}; cut windows of {self.window_}."
             )
         return stack
 

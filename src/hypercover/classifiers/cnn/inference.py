@@ -210,8 +210,7 @@ def _check_probabilities(probabilities: npt.NDArray[np.floating]) -> None:
     """Refuse NaN: a map would show the first class there."""
     if not np.isfinite(probabilities).all():
         raise RunError(
-            "The network's probabilities are not finite: its weights or its input are too "
-            "large; train it with a lower learning rate, or mask such pixels."
+            "The network's probabilities are not finite; train it with a lower learning rate, or mask such pixels."
         )
 
 
@@ -238,8 +237,7 @@ def square_side(
         if needed <= (available if side <= _SMALL else min(available, cached)):
             return side
     raise ModelError(
-        f"Predicting a single window needs {needed / 2**20:,.1f} MiB of memory, and "
-        f"{available / 2**20:,.1f} MiB are available; allow more memory."
+        f"A single window needs {needed / 2**20:,.1f} MiB of memory, got {available / 2**20:,.1f} MiB; allow more."
     )
 
 

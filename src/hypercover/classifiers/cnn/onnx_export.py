@@ -74,8 +74,7 @@ def write_onnx(
         difference = _largest_difference(classifier, draft, temperature)
         if difference is not None and not difference < _MAX_DIFFERENCE:
             raise RunError(
-                f"ONNX Runtime gives probabilities that differ from the model's by "
-                f"{difference:.2g}, so {path} was not written; update onnxruntime."
+                f"ONNX Runtime's probabilities differ from the model's by {difference:.2g}; update onnxruntime to write {path}."
             )
     return difference
 
@@ -105,8 +104,7 @@ def onnx_graph(
         import onnxscript  # noqa: F401  torch.onnx needs it
     except ImportError as error:
         raise CallError(
-            f"Writing ONNX needs the package {error.name}, which is not installed; "
-            "install it by pip install 'hypercover[onnx]'."
+            f"Writing ONNX needs the package {error.name}; install it by pip install 'hypercover[onnx]'."
         ) from error
     graph = _exported(classifier, temperature)
     graph.producer_name, graph.producer_version = "hypercover", version("hypercover")
@@ -169,8 +167,7 @@ def _exported(classifier: CNNClassifier, temperature: float | None) -> Any:
     size = sum(4 * values.numel() for values in whole.state_dict().values())
     if size > _MAX_BYTES:
         raise ModelError(
-            f"The weights have {size / 2**30:.1f} GiB and an ONNX file can hold 2 GiB; train "
-            "a network on smaller windows."
+            f"The weights have {size / 2**30:.1f} GiB and an ONNX file can hold 2 GiB; train on smaller windows."
         )
     window = classifier.window_
     rows, cols = (window + 2, window + 5) if whole.tiles else (window, window)

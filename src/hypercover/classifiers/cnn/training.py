@@ -16,7 +16,6 @@ from hypercover.classifiers.cnn.acceleration import (
     use_precision,
 )
 from hypercover.classifiers.cnn.checkpoint import Checkpoints, EpochRecord, TrainingState
-from hypercover.classifiers.cnn.optimiser import learning_rate_schedule, make_loss
 from hypercover.classifiers.cnn.process_group import ProcessGroup
 from hypercover.classifiers.cnn.window_loader import (
     WindowLoader,
@@ -24,7 +23,11 @@ from hypercover.classifiers.cnn.window_loader import (
     split_range,
 )
 from hypercover.classifiers.networks.network import Network
-from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.classifiers.networks.recipe import (
+    Recipe,
+    learning_rate_schedule,
+    make_loss,
+)
 from hypercover.errors import ModelError, RunError
 from hypercover.stopping import Stopped, stop_requested
 
@@ -143,8 +146,7 @@ class Trainer:
         network, recipe = self.network, self.recipe
         if recipe.patience is not None and self.validation is None:
             raise ModelError(
-                "The recipe has a patience, but there are no validation windows; give some, or "
-                "leave patience out."
+                "The recipe has a patience, but there are no validation windows; give some, or leave patience out."
             )
         loader, targets = self.dataset
         self.processes = ProcessGroup.current()

@@ -162,8 +162,7 @@ def check_finite(values: Array) -> None:
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ModelError(
-            f"The input contains NaN or infinity in {np.sum(~np.isfinite(values))} of "
-            f"{values.size} values; mask or fill such pixels first."
+            f"The input contains NaN or infinity in {np.sum(~np.isfinite(values))} of {values.size} values; mask such pixels."
         )
 
 
@@ -279,8 +278,7 @@ class LabelledWindows:
         classes, targets = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ModelError(
-                f"The training labels hold one class only ({classes[0]}); a classifier needs "
-                "at least two classes."
+                f"The training labels hold one class only ({classes[0]}); give windows of at least two classes."
             )
         return cls(stack, classes, torch.from_numpy(targets.astype(np.int64)))
 
@@ -300,8 +298,7 @@ class LabelledWindows:
         unknown = np.setdiff1d(labels, classes)
         if len(unknown):
             raise ModelError(
-                f"The validation labels hold the class {unknown[0]}, which no training "
-                "window has; leave such windows out."
+                f"The validation labels hold the class {unknown[0]}, which no training window has; leave it out."
             )
         for _ in finite_windows(stack):
             """Check every value."""

@@ -92,9 +92,8 @@ def _load_entry_point(entry_point: EntryPoint) -> Any:
         dist = entry_point.dist
         package = "an installed package" if dist is None else dist.name
         raise ModelError(
-            f"The network {entry_point.name!r} of {package}, {entry_point.value}, cannot be "
-            f"loaded ({type(error).__name__}: {error}); repair that package or use another "
-            "network."
+            f"The network {entry_point.name!r} of {package}, {entry_point.value}, cannot be loaded "
+            f"({type(error).__name__}: {error}); repair that package or use another network."
         ) from error
 
 
@@ -124,8 +123,7 @@ def make_recipe(name: str, fields: Mapping[str, Any] | None, **settings: Any) ->
     )
     if recipe.batch_size < network.minimum_batch:
         raise ModelError(
-            f"The {name} network needs at least {network.minimum_batch} windows in a batch, "
-            f"got batch_size {recipe.batch_size}; use 64."
+            f"The {name} network needs batches of at least {network.minimum_batch} windows, got {recipe.batch_size}; use 64."
         )
     return recipe
 
@@ -143,9 +141,8 @@ def build(name: str, *, bands: int, classes: int, window: int) -> Network:
     network = get_network(name)
     if window < network.minimum_window or window % 2 == 0:
         raise ModelError(
-            f"The {name} network needs windows with an odd side of at least "
-            f"{network.minimum_window} pixels, got {window} × {window}; use another window "
-            "size."
+            f"The {name} network needs windows with an odd side of at least {network.minimum_window} pixels, "
+            f"got {window} × {window}; use another window size."
         )
     if window > MAX_WINDOW:
         raise ModelError(

@@ -13,15 +13,13 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
 from hypercover.classifiers.pixel_spectra import centre_spectra
-from hypercover.classifiers.svm.cv_problem import (
-    CVProblem,
-    Folds,
-    check_positive,
-    check_samples,
-)
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.classifiers.svm.svm_cross_validation import (
+    CVProblem,
+    Folds,
     GammaScores,
+    check_positive,
+    check_samples,
     cross_validate_gamma,
 )
 from hypercover.errors import CallError, SplitError, counted
@@ -251,13 +249,11 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         plain = isinstance(estimator, SVC) and estimator.kernel == "rbf"
         if not plain and not isinstance(estimator, SVMClassifier):
             raise CallError(
-                "KernelGridSearch takes an SVMClassifier or an SVC with kernel 'rbf', got "
-                f"{estimator!r}; use scikit-learn's GridSearchCV."
+                f"KernelGridSearch takes an SVMClassifier or an SVC with an RBF kernel, got {estimator!r}; use GridSearchCV."
             )
         if plain and (estimator.break_ties or estimator.max_iter != -1):
             raise CallError(
-                "KernelGridSearch supports neither break_ties nor max_iter of the SVC; leave "
-                "them at their defaults, or use scikit-learn's GridSearchCV."
+                "KernelGridSearch supports neither break_ties nor max_iter of the SVC; use scikit-learn's GridSearchCV."
             )
         return estimator
 
@@ -272,8 +268,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             return list(self.cv.split(X, y, groups))
         if not isinstance(self.cv, Iterable) or isinstance(self.cv, str):
             raise SplitError(
-                "cv must be a number of folds, a splitter or pairs of index arrays, got "
-                f"{self.cv!r}; use for example 10."
+                f"cv must be a number of folds, a splitter or pairs of index arrays, got {self.cv!r}; use for example 10."
             )
         return [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
 
@@ -316,14 +311,12 @@ def _check_grid(
     listed = list(grid.values()) if isinstance(grid, Mapping) else [None]
     if any(isinstance(each, str) or not isinstance(each, Iterable) for each in listed):
         raise CallError(
-            "The grid must map C and gamma to lists of values, got "
-            f"{param_grid!r}; use for example {{'C': [1, 100], 'gamma': [0.1]}}."
+            f"The grid must map C and gamma to lists of values, got {param_grid!r}; use for example {{'C': [1, 100]}}."
         )
     unknown = ", ".join(sorted(map(str, set(grid) - {"C", "gamma"})))
     if unknown:
         raise CallError(
-            f"The grid may contain C and gamma only, got {unknown}; use scikit-learn's "
-            "GridSearchCV for other parameters."
+            f"The grid may contain C and gamma only, got {unknown}; use scikit-learn's GridSearchCV."
         )
     C = check_positive(list(grid.get("C", [estimator.C])), "C")
     gammas = list(grid.get("gamma", [estimator.gamma]))
@@ -344,6 +337,5 @@ def _check_class_sizes(y: Array, n_folds: int) -> None:
     if len(counts) and counts.min() < n_folds:
         members = counted(int(counts.min()), "sample")
         raise SplitError(
-            f"Class {codes[counts.argmin()]} has {members}, fewer than the {n_folds} folds; "
-            "use fewer folds or leave the class out."
+            f"Class {codes[counts.argmin()]} has {members}, fewer than the {n_folds} folds; use fewer folds."
         )

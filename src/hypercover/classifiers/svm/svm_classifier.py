@@ -13,12 +13,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hypercover.classifiers.bundle import State, codes_from_json, codes_to_json, validated
 from hypercover.classifiers.pixel_spectra import centre_spectra, training_classes
 from hypercover.classifiers.svm import platt
-from hypercover.classifiers.svm.cv_problem import (
+from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
+from hypercover.classifiers.svm.svm_cross_validation import (
     check_class_weight,
     check_positive,
     kernel_gamma,
 )
-from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
 from hypercover.errors import ModelError
 from hypercover.types import Array, Arrays, Floats, Mask
 
@@ -79,8 +79,7 @@ def _check_arrays(arrays: Arrays, n_classes: int) -> None:
         kind = np.dtype(np.int64 if name == "counts" else np.float64)
         if array.shape != shape or array.dtype != kind or not np.isfinite(array).all():
             raise ModelError(
-                f"The model's {name} must be finite {kind} values of shape {shape}, got "
-                f"{array.dtype} of shape {array.shape}; train it again."
+                f"The model's {name} must be finite {kind} {shape}, got {array.dtype} {array.shape}; train it again."
             )
     if (counts < 0).any() or int(counts.sum()) != n_vectors or not n_vectors:
         raise ModelError(

@@ -31,8 +31,8 @@ from hypercover.splits.folds import BlockFolds, ClusterFolds, Fold, Folds, Rando
 from hypercover.types import Ints, Report
 
 if TYPE_CHECKING:
-    from hypercover.classifiers.svm.cv_problem import CVProblem
     from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+    from hypercover.classifiers.svm.svm_cross_validation import CVProblem
 
 Spectra = npt.NDArray[np.floating]
 
@@ -252,7 +252,7 @@ class SearchProblem:
     def _problem_of(
         self, classifier: "SVMClassifier", folds: Sequence[Fold]
     ) -> "CVProblem":
-        from hypercover.classifiers.svm.cv_problem import CVProblem
+        from hypercover.classifiers.svm.svm_cross_validation import CVProblem
         from hypercover.classifiers.svm.threads import default_threads
 
         features = classifier.preprocess(self.spectra)

@@ -11,13 +11,6 @@ import xarray as xr
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.run_context import load_chain, save_chain
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.features.blockwise import (
-    blockwise,
-    check_blockwise,
-    fit_blockwise,
-    fits_whole,
-    overlap_note,
-)
 from hypercover.features.chain import Chain
 from hypercover.files import modified_ns
 from hypercover.jobs.executor import Executor, InProcessExecutor
@@ -64,7 +57,7 @@ def write_features(
     executor : what runs the tasks; by default small stacks, and attribute profiles
         that fit, are computed in memory, and others by tasks in this process
     overlap : pixels around a tile from which attribute profiles are computed
-        (:func:`~hypercover.features.blockwise.blockwise`)
+        (:meth:`~hypercover.features.chain.Chain.transform_blockwise`)
 
     Returns
     -------
@@ -78,11 +71,11 @@ def write_features(
         If the image cannot be written.
     """
     scene, tags = source.open(), {"HYPERCOVER_FEATURES": chain.text}
-    if executor is None and overlap is None and fits_whole(chain, scene):
+    if executor is None and overlap is None and chain.fits_whole(scene):
         stack = chain.fit_transform(scene, seed=seed, progress=progress)
         write_scene(stack, out, tags=tags)
         return stack
-    check_blockwise(chain, overlap)
+    chain.check_blockwise(overlap)
     work = WorkFolder.of(out)
     with work.removed_on_refusal():
         # The tiles are saved with the identity of the image.
@@ -114,8 +107,7 @@ def fit_chain(folder: Path, *, report: Report) -> dict[str, Any]:
     job, scene = _open_job(path)
     chain = Chain.parse(job["chain"])
     with gdal_env(GDAL_CACHEMAX=GDAL_CACHE):
-        levels = fit_blockwise(
-            chain,
+        levels = chain.fit_blockwise(
             scene,
             seed=job["seed"],
             overlap=job["overlap"],
@@ -158,8 +150,8 @@ def _features_of_job(path: Path, _modified: int) -> _TiledFeatures:
     """Open scene and chain once for all tiles that a process computes."""
     job, scene = _open_job(path)
     chain, levels = load_chain(RunFolder(path), _CHAIN), result_of(path, "fit")["levels"]
-    features = blockwise(chain, scene, overlap=job["overlap"], levels=levels)
-    noted = features.noting(*overlap_note(chain, job["overlap"]))
+    features = chain.transform_blockwise(scene, overlap=job["overlap"], levels=levels)
+    noted = features.noting(*chain.overlap_note(job["overlap"]))
     return _TiledFeatures(noted, _store(path, job))
 
 

@@ -32,7 +32,6 @@ from hypercover.experiment.tasks.trial import (
     guard_distance,
     out_of_fold_for_split,
 )
-from hypercover.features.blockwise import fit_stack
 from hypercover.features.thresholds import metres_per_pixel
 from hypercover.files import atomic
 from hypercover.jobs.task_files import result_of
@@ -100,8 +99,7 @@ def make_features(folder: Path, *, name: str, report: Report) -> dict[str, Any]:
     """Compute and save one chain of image features of the whole scene."""
     context = RunContext.of(folder, features=[name])
     chain = parse_chain(context.experiment, name)
-    stack = fit_stack(
-        chain,
+    stack = chain.fit_stack(
         context.scene,
         seed=context.experiment.seed,
         progress=lambda done, total: report(done / total, "computing image features"),
