@@ -356,9 +356,6 @@ _RANKS = 2**16
 _MAX_CELLS = 2**31 - 1
 """Largest number of cells, about four per pixel: they are numbered in 32 bits."""
 
-_STRIP = 2**18
-"""Values ranked at a time."""
-
 
 @dataclass(frozen=True, eq=False)
 class ShapeTree:
@@ -502,14 +499,8 @@ def _rank_pixels(grey: Floats, valid: Mask, outside: float) -> tuple[Floats, Cod
     if place == len(distinct) or distinct[place] != outside:
         distinct = np.insert(distinct, place, outside)
     kind = np.uint16 if len(distinct) < _RANKS else np.int32
-    rows, cols = grey.shape
-    ranks = np.full((rows + 2, cols + 2), place, dtype=kind)
-    step = max(1, _STRIP // cols)
-    for top in range(0, rows, step):
-        strip = slice(top, top + step)
-        inner = ranks[1:-1, 1:-1][strip]
-        values = np.searchsorted(distinct, grey[strip])
-        np.copyto(inner, values, where=valid[strip], casting="unsafe")
+    ranks = np.full((grey.shape[0] + 2, grey.shape[1] + 2), place, dtype=kind)
+    ranks[1:-1, 1:-1][valid] = np.searchsorted(distinct, grey[valid])
     return distinct, ranks
 
 

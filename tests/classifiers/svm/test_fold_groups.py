@@ -4,7 +4,7 @@ from sklearn.svm import SVC
 
 from hypercover.classifiers.svm.grid_search import KernelGridSearch, preprocess_folds
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
-from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
+from hypercover.classifiers.svm.svm_cross_validation import CVProblem, cross_validate_gamma
 from hypercover.errors import CallError
 from hypercover.features.nwfe import NWFE
 
@@ -22,15 +22,15 @@ def folds_of(y):
 
 def test_an_svc_sees_samples_as_they_are(spectra):
     X, y = spectra
-    (view,) = preprocess_folds(SVC(), X, y, folds_of(y))
+    ((_, view),) = preprocess_folds(SVC(), X, y, folds_of(y))
     np.testing.assert_array_equal(view.samples.features, X[view.samples.order])
     assert view.gamma_value("scale") == pytest.approx(1 / (6 * X.var()))
 
 
 def test_scaling_is_done_once_for_all_folds(spectra):
     X, y = spectra
-    (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
-    assert view.folds == (0, 1, 2)
+    ((numbers, view),) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
+    assert numbers == [0, 1, 2]
     features = view.samples.features
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(features.std(axis=0), 1)
@@ -41,8 +41,8 @@ def test_a_reduction_sees_in_each_fold_only_what_trains(spectra):
     X, y = spectra
     folds = folds_of(y)
     estimator = SVMClassifier(reduction=NWFE(3))
-    views = preprocess_folds(estimator, X, y, folds)
-    assert [view.folds for view in views] == [(0,), (1,), (2,)]
+    numbers, views = zip(*preprocess_folds(estimator, X, y, folds), strict=True)
+    assert numbers == ([0], [1], [2])
     for view, (train, test) in zip(views, folds, strict=True):
         other = X.copy()
         other[test] += 7.0
@@ -56,26 +56,26 @@ def test_a_reduction_sees_in_each_fold_only_what_trains(spectra):
     assert not hasattr(estimator.reduction, "components_")
 
 
-def test_folds_that_are_reduced_apart_share_the_memory(spectra):
+def test_folds_that_are_reduced_apart_keep_to_the_memory(spectra):
     X, y = spectra
-    views = preprocess_folds(
-        SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=3_000_000
-    )
-    # What is being solved may take all of it; what is kept between rows is shared out.
-    assert [problem.budget for problem in views] == [3_000_000] * 3
-    assert 0 < 2 * sum(problem.cache_bytes for problem in views) <= 3_000_000
+    estimator = SVMClassifier(reduction=NWFE(2))
+    for _, problem in preprocess_folds(estimator, X, y, folds_of(y), memory=3_000_000):
+        assert problem.budget == 3_000_000
+        assert 0 < 2 * problem.cache_bytes <= 3_000_000
     with pytest.raises(CallError, match="allow more memory"):
-        preprocess_folds(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=30_000)
+        list(preprocess_folds(estimator, X, y, folds_of(y), memory=30_000))
 
 
 def test_a_width_by_name_is_what_scikit_learn_means_by_it(spectra):
     X, y = spectra
-    (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
+    ((_, view),) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
     seen = SVMClassifier().fit_preprocessing(X, y).preprocess(X)
     for name, width in (("auto", 1 / 6), ("scale", 1 / (6 * seen.var()))):
         row = cross_validate_gamma(view, gamma=name, C=[1.0, 10.0])
         assert row.gamma == pytest.approx(width)
-        expected = cross_validate_gamma(seen, y, folds_of(y), gamma=width, C=[1.0, 10.0])
+        expected = cross_validate_gamma(
+            CVProblem.of(seen, y, folds_of(y)), gamma=width, C=[1.0, 10.0]
+        )
         np.testing.assert_array_equal(row.correct, expected.correct)
 
 
@@ -86,7 +86,7 @@ def test_weights_and_tolerance_are_the_estimators(spectra):
     search = KernelGridSearch(estimator, grid, cv=folds, refit=False).fit(X, y)
     loose = search.rows_[0]
     expected = cross_validate_gamma(
-        X, y, folds, gamma=0.2, C=grid["C"], tol=0.5, class_weight={1: 9.0}
+        CVProblem.of(X, y, folds), gamma=0.2, C=grid["C"], tol=0.5, class_weight={1: 9.0}
     )
     np.testing.assert_array_equal(loose.correct, expected.correct)
     np.testing.assert_array_equal(loose.steps, expected.steps)

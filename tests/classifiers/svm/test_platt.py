@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.datasets import dump_svmlight_file
 
-from hypercover.classifiers.svm import platt
+from hypercover.classifiers.svm import svm_classifier as platt
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.libsvm.models import read_model
 

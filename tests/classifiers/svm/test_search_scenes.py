@@ -7,7 +7,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
+from hypercover.classifiers.svm.svm_cross_validation import CVProblem, cross_validate_gamma
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def compared(X, y, n_folds, gamma, costs):
     """Check the accuracy of every cell to a tenth of a point, and of every fold to more."""
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=0)
     folds = list(splitter.split(X, y))
-    row = cross_validate_gamma(X, y, folds, gamma=gamma, C=costs)
+    row = cross_validate_gamma(CVProblem.of(X, y, folds), gamma=gamma, C=costs)
     for place, cost in enumerate(costs):
         hits = []
         for train, test in folds:

@@ -203,18 +203,17 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If a checkpoint cannot be written.
         """
         device, recipe = resolve_device(self.device), self.training_recipe()
+        # refuse what this machine cannot do before the windows are read
         with use_precision(self.precision, device):
-            """Refuse what this machine cannot do before the windows are read."""
+            pass
         # an interrupted training must not leave an old network with new classes
         self.__dict__.pop("network_", None)
-        training = LabelledWindows.for_training(self._stack(X, reset=True), y)
+        training = LabelledWindows.of(self._stack(X, reset=True), y)
         self.classes_, self.window_ = training.classes, training.stack.shape[2]
         self.margin_, held_out, checkpoints = self.window_ // 2, None, None
         if validation is not None:
             windows, codes = validation
-            held_out = LabelledWindows.for_validation(
-                self._stack(windows), codes, self.classes_
-            )
+            held_out = LabelledWindows.of(self._stack(windows), codes, self.classes_)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         seed = ProcessGroup.current().broadcast(seed, device)
         generator = torch.Generator().manual_seed(seed)
@@ -251,9 +250,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: StackLike) -> Array:
         """Return the most probable label of each window (n,)."""
-        best = self.predict_proba(X).argmax(axis=1)
-        labels: Array = self.classes_[best]
-        return labels
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     def predict_dense(self, tile: Array, memory: int | None = None) -> Singles:
         """Return probabilities (class, row, col) of a whole tile.
@@ -278,13 +275,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             or the memory is too little for one window.
         """
         check_is_fitted(self)
-        values = np.asarray(tile)
-        bands = self.n_features_in_
-        if (
-            values.ndim != 3
-            or values.shape[0] != bands
-            or min(values.shape[1:]) < self.window_
-        ):
+        values, bands = np.asarray(tile), self.n_features_in_
+        fits = values.ndim == 3 and values.shape[0] == bands
+        if not fits or min(values.shape[1:]) < self.window_:
             raise ModelError(
                 f"A tile must have the shape (band, row, col) with {bands} bands and at least {self.window_} rows and "
                 f"columns, got {values.shape}; give other pixels or another model."
@@ -455,27 +448,21 @@ def _restore(
     network = network_catalog.build(name, bands=scaling.outputs, **size)
     expected = {_PREFIX + key: value for key, value in network.state_dict().items()}
     if set(arrays) != set(expected) | set(scaling.arrays()):
-        raise _damaged("names of arrays")
+        raise ModelError(
+            f"The arrays of the saved model are not those of the {name} network; save it again."
+        )
     for key, value in expected.items():
         array, shape = arrays[key], tuple(value.shape)
         dtype = str(value.dtype).removeprefix("torch.")
-        if array.shape != shape or str(array.dtype) != dtype:
+        fits = array.shape == shape and str(array.dtype) == dtype
+        if not fits or not np.isfinite(array).all():
             raise ModelError(
-                f"The saved array {key} must be {dtype} of shape {shape}, got {array.dtype} of "
-                f"shape {array.shape}; the file is damaged, save the model again."
+                f"The saved array {key} must be finite {dtype} of shape {shape}, got {array.dtype} of shape "
+                f"{array.shape}; the file is damaged, save the model again."
             )
-        if not np.isfinite(array).all():
-            raise _damaged(key)
     state = {
         key.removeprefix(_PREFIX): torch.from_numpy(np.array(arrays[key]))
         for key in expected
     }
     network.load_state_dict(state, assign=True)
     return scaling, network.eval()
-
-
-def _damaged(part: str) -> ModelError:
-    return ModelError(
-        f"The saved network's {part} cannot be used; the file is damaged or from another "
-        "version, save the model again."
-    )

@@ -88,20 +88,10 @@ def peak_memory(
     >>> peak_memory(layer, lambda net, values: net(values).relu_(), 1, 3, 10, 10)
     8800
     """
-    without_memory = copy.deepcopy(
-        network,
-        {
-            id(part): nn.Parameter(
-                part.detach().to("meta"), requires_grad=part.requires_grad
-            )
-            for part in network.parameters()
-        }
-        | {id(part): part.detach().to("meta") for part in network.buffers()},
-    )
+    without_memory = copy.deepcopy(network).to("meta")
     with torch.inference_mode(), _MemoryTracker() as tracker:
         forward(without_memory, torch.empty(shape, device="meta"))
-    peak: int = tracker.peak
-    return peak
+    return int(tracker.peak)
 
 
 class _MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -266,42 +266,35 @@ class LabelledWindows:
     """Position of each window's class (n,)."""
 
     @classmethod
-    def for_training(cls, stack: Stack, y: npt.ArrayLike) -> "LabelledWindows":
-        """Return windows whose labels define the classes.
-
-        Raises
-        ------
-        ModelError
-            If there are no windows, not one label for each, or only one class.
-        """
-        labels = _check_labels(stack, y, "training")
-        classes, targets = np.unique(labels, return_inverse=True)
-        if len(classes) < 2:
-            raise ModelError(
-                f"The training labels hold one class only ({classes[0]}); give windows of at least two classes."
-            )
-        return cls(stack, classes, torch.from_numpy(targets.astype(np.int64)))
-
-    @classmethod
-    def for_validation(
-        cls, stack: Stack, y: npt.ArrayLike, classes: Array
+    def of(
+        cls, stack: Stack, y: npt.ArrayLike, classes: Array | None = None
     ) -> "LabelledWindows":
-        """Return windows of known classes, after checking every value.
+        """Return training windows, or validation windows of known classes.
+
+        Every value of validation windows is checked; those of training windows are
+        checked when the scaling is fitted.
 
         Raises
         ------
         ModelError
-            If there are no windows, not one label for each, a label that no training
-            window has, or a value that is not finite.
+            If there are no windows, not one label for each, only one class to train, a
+            label that no training window has, or a validation value that is not finite.
         """
-        labels = _check_labels(stack, y, "validation")
-        unknown = np.setdiff1d(labels, classes)
-        if len(unknown):
+        labels = _check_labels(stack, y, "training" if classes is None else "validation")
+        own = np.unique(labels)
+        if classes is None and len(own) < 2:
             raise ModelError(
-                f"The validation labels hold the class {unknown[0]}, which no training window has; leave it out."
+                f"The training labels hold one class only ({own[0]}); give windows of at least two classes."
             )
-        for _ in finite_windows(stack):
-            """Check every value."""
+        if classes is not None:
+            unknown = np.setdiff1d(own, classes)
+            if len(unknown):
+                raise ModelError(
+                    f"The validation labels hold the class {unknown[0]}, which no training window has; leave it out."
+                )
+            for _ in finite_windows(stack):
+                pass
+        classes = own if classes is None else classes
         targets = np.searchsorted(classes, labels).astype(np.int64)
         return cls(stack, classes, torch.from_numpy(targets))
 

@@ -1,6 +1,6 @@
 """Grid search over C and gamma of RBF SVMs, with the interface of scikit-learn."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ from hypercover.classifiers.svm.svm_cross_validation import (
     cross_validate_gamma,
 )
 from hypercover.errors import CallError, SplitError, counted
-from hypercover.memory import available_bytes
 from hypercover.types import Array, Floats, Report
 
 if TYPE_CHECKING:
@@ -64,24 +63,23 @@ def cv_results(
 
 def preprocess_folds(
     estimator: Any, X: Array, y: Array, folds: Folds, *, memory: int | None = None
-) -> list[CVProblem]:
-    """Preprocess samples with an estimator, once per fold if it uses labels."""
+) -> Iterator[tuple[list[int], CVProblem]]:
+    """Yield the numbers of folds, and their samples as an estimator preprocesses them.
+
+    A reduction that uses labels is fitted for one fold after another: the distances of
+    all of them may not fit into memory.
+    """
     if getattr(estimator, "reduction", None) is None:
-        if hasattr(estimator, "fit_preprocessing"):
+        if isinstance(estimator, SVMClassifier):
             X = clone(estimator).fit_preprocessing(X, y).preprocess(X)
-        return [CVProblem.of(X, y, folds, memory=memory)]
-    # Determined once, before the first fold takes its share.
-    budget = available_bytes() // 2 if memory is None else memory
-    problems = []
-    for number, fold in enumerate(folds):
-        fitted = clone(estimator).fit_preprocessing(X[fold[0]], y[fold[0]])
-        features, sharing = fitted.preprocess(X), len(folds)
-        problems.append(
-            CVProblem.of(
-                features, y, [fold], numbers=[number], memory=budget, sharing=sharing
-            )
+        yield list(range(len(folds))), CVProblem.of(X, y, folds, memory=memory)
+        return
+    for number, (train, test) in enumerate(folds):
+        fitted = clone(estimator).fit_preprocessing(X[train], y[train])
+        yield (
+            [number],
+            CVProblem.of(fitted.preprocess(X), y, [(train, test)], memory=memory),
         )
-    return problems
 
 
 class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -121,7 +119,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
     best_params_, best_score_, best_index_, best_estimator_
         The best parameters, the first of those that tie, and their classifier.
     rows_ : list of GammaScores
-        One for each gamma and group of folds.
+        One for each group of folds and gamma.
     n_splits_ : int
         Number of folds.
     wall_time_ : float
@@ -185,8 +183,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         check_samples(spectra, codes)
         folds = self._folds(spectra, codes, groups)
         began = perf_counter()
-        problems = preprocess_folds(estimator, spectra, codes, folds, memory=self.memory)
-        scores, seconds = self._search(problems, C, gammas, estimator)
+        scores, seconds = self._search(spectra, codes, folds, C, gammas)
         self.wall_time_ = perf_counter() - began
         self.n_splits_ = len(folds)
         cells = list(ParameterGrid({"C": C, "gamma": gammas}))
@@ -273,20 +270,25 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         return [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
 
     def _search(
-        self, problems: list[CVProblem], C: list[float], gammas: list[Any], estimator: Any
+        self, X: Array, y: Array, folds: Folds, C: list[float], gammas: list[Any]
     ) -> tuple[Floats, Floats]:
         """Return the accuracies (C, gamma, fold) and the seconds (C, gamma)."""
-        n_folds = sum(len(problem.folds) for problem in problems)
-        scores = np.empty((len(C), len(gammas), n_folds))
+        estimator = self._estimator()
+        scores = np.empty((len(C), len(gammas), len(folds)))
         seconds = np.zeros(scores.shape[:2])
         self.rows_: list[GammaScores] = []
-        total = len(gammas) * len(problems)
-        for place, gamma in enumerate(gammas):
-            for problem in problems:
+        total = len(gammas) * len(folds)
+        for numbers, problem in preprocess_folds(
+            estimator, X, y, folds, memory=self.memory
+        ):
+            for place, gamma in enumerate(gammas):
+                done = numbers[0] * len(gammas) + place * len(numbers)
 
-                def report(share: float, what: str, done: int = len(self.rows_)) -> None:
+                def report(
+                    share: float, what: str, done: int = done, part: int = len(numbers)
+                ) -> None:
                     if self.progress is not None:
-                        self.progress((done + share) / total, what)
+                        self.progress((done + share * part) / total, what)
 
                 row = cross_validate_gamma(
                     problem,
@@ -297,7 +299,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
                     n_jobs=self.n_jobs,
                     progress=report,
                 )
-                scores[:, place, problem.folds] = row.correct / row.counts
+                scores[:, place, numbers] = row.correct / row.counts
                 seconds[:, place] += row.seconds
                 self.rows_.append(row)
         return scores, seconds

@@ -135,8 +135,6 @@ class CVProblem:
     """Training samples of each fold (fold, sample)."""
     test_mask: Mask
     """Held-out samples of each fold (fold, sample)."""
-    folds: tuple[int, ...]
-    """Number of each fold, from 0, among all folds of the cross-validation."""
     budget: int
     """Bytes for distances and kernels, including those in use."""
     cache_bytes: int
@@ -146,20 +144,20 @@ class CVProblem:
 
     @classmethod
     def of(
-        cls,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
-        folds: Folds,
-        *,
-        numbers: Sequence[int] | None = None,
-        memory: int | None = None,
-        sharing: int = 1,
+        cls, X: npt.ArrayLike, y: npt.ArrayLike, folds: Folds, *, memory: int | None = None
     ) -> "CVProblem":
         """Check samples and folds and sort the samples by class.
 
-        ``numbers`` are those of the folds among all, where features are preprocessed
-        differently for each fold.  Several problems ``sharing`` the memory have smaller
-        caches; the problem being solved may use all of it.
+        Parameters
+        ----------
+        X : array (sample, feature)
+            Scaled features.
+        y : array (sample,)
+            Class codes.
+        folds : sequence of (train, test)
+            Indices of training and held-out samples.
+        memory : int or None
+            Bytes for distances and kernels; None takes half of the free memory.
 
         Raises
         ------
@@ -171,7 +169,6 @@ class CVProblem:
         """
         samples = SortedSamples.sort(*check_samples(X, y))
         train_mask, test_mask = _fold_masks(folds, samples)
-        numbers = range(len(folds)) if numbers is None else numbers
         budget = available_bytes() // 2 if memory is None else int(memory)
         pair_bytes = _pair_bytes(samples.counts)
         if pair_bytes > budget:
@@ -180,11 +177,10 @@ class CVProblem:
                 f"{budget / 2**30:.2g} GiB allowed; draw fewer training pixels or allow more memory."
             )
         # Half for distances, half for the kernel of one gamma.
-        rest = max(0, budget - default_threads() * pair_bytes) // (2 * sharing)
-        tiles = BlockMatrix(
-            samples.squared_distances, rest, _diagonal_bytes(samples.counts)
-        )
-        return cls(samples, train_mask, test_mask, tuple(numbers), budget, rest, tiles)
+        rest = max(0, budget - default_threads() * pair_bytes) // 2
+        diagonal = _diagonal_bytes(samples.counts)
+        tiles = BlockMatrix(samples.squared_distances, rest, diagonal)
+        return cls(samples, train_mask, test_mask, budget, rest, tiles)
 
     def kernels(self, gamma: float) -> BlockMatrix:
         """Return the kernel minus one, exp(-gamma · distance²) - 1, in blocks between classes."""
@@ -532,16 +528,13 @@ class GammaScores:
 
 
 def cross_validate_gamma(
-    X: npt.ArrayLike | CVProblem,
-    y: npt.ArrayLike = (),
-    folds: Folds = (),
+    problem: CVProblem,
     *,
     gamma: float | str,
     C: Sequence[float],
     class_weight: Mapping[Any, float] | str | None = None,
     tol: float = 1e-3,
     n_jobs: int | None = None,
-    memory: int | None = None,
     progress: Report | None = None,
 ) -> GammaScores:
     """Cross-validate RBF SVMs for one gamma and several C.
@@ -551,12 +544,8 @@ def cross_validate_gamma(
 
     Parameters
     ----------
-    X : array (sample, feature) or CVProblem
-        Scaled features.  A `CVProblem` shares its distances between several gamma.
-    y : array (sample,)
-        Class codes.
-    folds : sequence of (train, test)
-        Indices of training and held-out samples.
+    problem : CVProblem
+        Samples and folds; its distances are shared between several gamma.
     gamma : float, "scale" or "auto"
         Gamma of the kernel exp(-gamma · distance²).
     C : sequence of float
@@ -567,18 +556,15 @@ def cross_validate_gamma(
         LIBSVM's stopping tolerance.
     n_jobs : int or None
         Number of threads; None takes one per core.
-    memory : int or None
-        Bytes for distances and kernels; None takes half of the free memory.
     progress : callable
         Called with the completed share and a short description.
 
     Raises
     ------
-    CallError, SplitError
-        If a parameter, the samples or a fold is not valid.
+    CallError
+        If a parameter is not valid.
     """
     began = perf_counter()
-    problem = X if isinstance(X, CVProblem) else CVProblem.of(X, y, folds, memory=memory)
     values, gamma = check_positive(C, "C"), problem.gamma_value(gamma)
     kernels, order = problem.kernels(gamma), np.argsort(values, kind="stable")
     ascending = [values[position] for position in order]
