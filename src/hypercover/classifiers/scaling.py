@@ -179,7 +179,7 @@ class Scaling:
             or (weight.ndim != 1 + matrix)
         ):
             raise ModelError(
-                f"The saved model scales {mean.shape} by {weight.shape}, not {bands} bands; save the model again."
+                f"The saved model scales {mean.shape} by {weight.shape}, which does not fit its {bands} bands; save it again."
             )
         return cls(mean, weight)
 

@@ -252,7 +252,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if "samples" in arrays:
             raise ModelError(
-                "The model was saved by an older hypercover, without its classifier; run its experiment again."
+                "The model was saved by an older version of hypercover, without its classifier; train it again."
             )
         saved = validated(_Parameters, settings, "parameters of the model")
         path, seed = saved.path, saved.seed
@@ -400,7 +400,7 @@ def _import_classifier(path: Any) -> Any:
     methods = ("fit", "predict", "get_params")
     if not isinstance(kind, type) or not all(hasattr(kind, name) for name in methods):
         raise ModelError(
-            f"{path[:100]!r} is not a classifier with fit, predict and get_params; give the import path of one."
+            f"{path[:100]!r} is not a classifier: it needs the methods fit, predict and get_params; give another."
         )
     return kind
 

@@ -150,7 +150,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         most = int(varying.sum())
         if not most:
             raise ModelError(
-                f"NWFE needs bands that vary, but all {len(varying)} are constant over the samples; check the image."
+                f"NWFE needs bands that vary, but all {len(varying)} bands are constant over the samples; check the image."
             )
         count = int(self.n_components or most)
         if count > most:
@@ -174,7 +174,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
                 members[position] = np.sort(rng.choice(member, most, replace=False))
         if max(map(len, members)) < 2:
             raise ModelError(
-                "NWFE needs a class with at least two training samples, got one sample of each; label more pixels."
+                f"NWFE needs a class with at least two training samples, got {len(codes)} classes of one; label more."
             )
         return members
 

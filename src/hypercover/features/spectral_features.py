@@ -268,7 +268,7 @@ def noise_covariance(scene: Scene) -> Floats:
         pairs += difference.shape[1]
     if pairs == 0:
         raise SceneError(
-            f"MNF needs two adjacent valid pixels for the noise, and {scene.name} has none; use pca instead."
+            f"MNF estimates noise from neighbours, and {scene.name} has no two adjacent valid pixels; use pca instead."
         )
     return square / (2 * pairs)
 

@@ -229,8 +229,8 @@ def _checked(spec: Any, attribute: str) -> ThresholdSpec:
         return spec
     if isinstance(spec, str) or not isinstance(spec, Sequence | np.ndarray):
         raise CallError(
-            f"The thresholds of {attribute} must be numbers or one of {', '.join([FORMULA, *AUTOMATIC])}, got "
-            f"{str(spec)[:60]!r}; give for example [50, 100, 200]."
+            f"The thresholds of {attribute} must be a list of numbers or one of {', '.join([FORMULA, *AUTOMATIC])}, "
+            f"got {str(spec)[:60]!r}; give for example [50, 100, 200]."
         )
     if not 1 <= len(spec) <= MAX_THRESHOLDS:
         raise CallError(

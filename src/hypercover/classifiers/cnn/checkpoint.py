@@ -251,7 +251,8 @@ class Checkpoints:
                 _log.warning("Skipping the checkpoint %s: %s.", path, reason)
             else:
                 raise ModelError(
-                    f"The checkpoints in {self._folder} belong to another training: {changes}; use another folder."
+                    f"The checkpoints in {self._folder} belong to another training: {changes}; "
+                    "use another folder, or delete this one to start again."
                 )
         return False
 

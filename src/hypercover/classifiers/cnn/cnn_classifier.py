@@ -413,7 +413,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         if not reset and shape[2] != self.window_:
             raise ModelError(
-                f"The model was trained on windows of {self.window_} pixels, got {shape[2]} × {shape[2]}; cut windows of {self.window_}."
+                f"The model takes windows of {self.window_} × {self.window_} pixels, got {shape[2]} × {shape[2]}; cut others."
             )
         return stack
 
@@ -449,7 +449,7 @@ def _restore(
     expected = {_PREFIX + key: value for key, value in network.state_dict().items()}
     if set(arrays) != set(expected) | set(scaling.arrays()):
         raise ModelError(
-            f"The arrays of the saved model are not those of the {name} network; save it again."
+            f"The saved arrays are not those of the {name} network; the file is damaged, save the model again."
         )
     for key, value in expected.items():
         array, shape = arrays[key], tuple(value.shape)

@@ -284,7 +284,7 @@ class LabelledWindows:
         own = np.unique(labels)
         if classes is None and len(own) < 2:
             raise ModelError(
-                f"The training labels hold one class only ({own[0]}); give windows of at least two classes."
+                f"The training labels hold one class only ({own[0]}); a classifier needs at least two."
             )
         if classes is not None:
             unknown = np.setdiff1d(own, classes)

@@ -246,7 +246,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         plain = isinstance(estimator, SVC) and estimator.kernel == "rbf"
         if not plain and not isinstance(estimator, SVMClassifier):
             raise CallError(
-                f"KernelGridSearch takes an SVMClassifier or an SVC with an RBF kernel, got {estimator!r}; use GridSearchCV."
+                f"KernelGridSearch takes an SVMClassifier or an SVC with kernel 'rbf', got {estimator!r}; use GridSearchCV."
             )
         if plain and (estimator.break_ties or estimator.max_iter != -1):
             raise CallError(

@@ -173,8 +173,8 @@ class CVProblem:
         pair_bytes = _pair_bytes(samples.counts)
         if pair_bytes > budget:
             raise CallError(
-                f"The kernel of the two largest classes takes {pair_bytes / 2**30:.2g} GiB, more than the "
-                f"{budget / 2**30:.2g} GiB allowed; draw fewer training pixels or allow more memory."
+                f"The two largest classes have {sum(sorted(samples.counts)[-2:])} samples, whose kernel takes "
+                f"{pair_bytes / 2**30:.2g} GiB, more than the {budget / 2**30:.2g} GiB allowed; allow more memory."
             )
         # Half for distances, half for the kernel of one gamma.
         rest = max(0, budget - default_threads() * pair_bytes) // 2
