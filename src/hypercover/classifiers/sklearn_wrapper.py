@@ -6,6 +6,7 @@ A fitted classifier is saved with skops, which stores plain data and never pickl
 import difflib
 import inspect
 import json
+import re
 import warnings
 from collections.abc import Collection, Iterable
 from functools import lru_cache
@@ -33,6 +34,11 @@ from hypercover.types import Array, Arrays, Floats
 _N_PROBES = 64
 _DEFAULT = "sklearn.ensemble.RandomForestClassifier"
 _ENTRY_POINTS = "hypercover.classifiers"
+
+_SCHEMA = "schema.json"
+"""The member of a skops archive that describes the others."""
+_ADDRESS = re.compile(r'("__id__": |"file": ")(\d+)(?=[,}."])')
+"""An address in a schema: inside a text, the quotes would be escaped."""
 
 _TRUSTED_TYPES = frozenset(
     {
@@ -287,33 +293,21 @@ def _reproducible(data: bytes) -> bytes:
     skops numbers objects and names members by their addresses, so that the same
     classifier would be saved with other bytes, and another checksum, each time.
     """
-    numbers: dict[int, int] = {}
+    numbers: dict[str, str] = {}
 
-    def renumbered(node: Any) -> Any:
-        if isinstance(node, list):
-            return [renumbered(part) for part in node]
-        if not isinstance(node, dict):
-            return node
-        new = {key: renumbered(part) for key, part in node.items()}
-        if isinstance(node.get("__id__"), int):
-            new["__id__"] = numbers.setdefault(node["__id__"], len(numbers))
-        if isinstance(node.get("file"), str):
-            new["file"] = renamed(node["file"])
-        return new
-
-    def renamed(member: str) -> str:
-        stem, dot, suffix = member.partition(".")
-        if not stem.isdigit():
-            return member
-        return f"{numbers.setdefault(int(stem), len(numbers))}{dot}{suffix}"
+    def renumber(match: re.Match[str]) -> str:
+        return match[1] + numbers.setdefault(match[2], str(len(numbers)))
 
     clean = BytesIO()
     with ZipFile(BytesIO(data)) as archive, ZipFile(clean, "w", ZIP_STORED) as target:
-        schema = renumbered(json.loads(archive.read("schema.json")))
+        schema = json.dumps(json.loads(archive.read(_SCHEMA)))
+        schema = _ADDRESS.sub(renumber, schema)
         for member in archive.namelist():
-            if member != "schema.json":
-                target.writestr(ZipInfo(renamed(member)), archive.read(member))
-        target.writestr(ZipInfo("schema.json"), json.dumps(schema))
+            if member != _SCHEMA:
+                stem, dot, suffix = member.partition(".")
+                name = f"{numbers.get(stem, stem)}{dot}{suffix}"
+                target.writestr(ZipInfo(name), archive.read(member))
+        target.writestr(ZipInfo(_SCHEMA), schema)
     return clean.getvalue()
 
 

@@ -44,7 +44,7 @@ from hypercover.features.tree_of_shapes import (
     regularised,
 )
 from hypercover.scene.scene import Scene
-from hypercover.types import Arrays, Floats, Mask, Progress, Singles
+from hypercover.types import Arrays, Floats, Mask, Progress
 
 Chosen = dict[str, Thresholds]
 """The thresholds of each attribute for one band."""
@@ -52,7 +52,7 @@ Chosen = dict[str, Thresholds]
 _TREE_COST = 20
 """Progress units for building a tree; one filtering counts 1."""
 _MAX_BANDS = 2**16
-_LOOKING = 32
+_READING = 32
 """Bytes per pixel needed to read the values of a band."""
 
 
@@ -206,28 +206,23 @@ class AttributeProfiles(Feature):
 
         def choose(position: int, band: Floats) -> Chosen:
             del position
-            chosen = self._chosen(band, valid, metres)
+            chosen: Chosen = {}
+            shapes = ShapeTree.of(band, valid) if slow else None
+            for name, spec in self.specs.items():
+                if isinstance(spec, tuple):
+                    chosen[name] = spec
+                elif spec in AUTOMATIC and shapes is not None:
+                    values = self._measured(shapes, name)
+                    chosen[name] = automatic_thresholds(shapes, values, self.count, spec)
+                else:
+                    chosen[name] = formula_thresholds(name, band[valid], metres)
             report.add(1)
             return chosen
 
-        per_pixel = PEAK_BYTES if slow else _LOOKING
+        per_pixel = PEAK_BYTES if slow else _READING
         at_once = parallel_bands(scene, per_pixel, self.n_jobs)
         self.thresholds_ = tuple(map_bands(scene, choose, at_once))
         return self
-
-    def _chosen(self, band: Floats, valid: Mask, metres: float) -> Chosen:
-        chosen: Chosen = {}
-        shapes: ShapeTree | None = None
-        for name, spec in self.specs.items():
-            if isinstance(spec, tuple):
-                chosen[name] = spec
-            elif spec in AUTOMATIC:
-                shapes = shapes or ShapeTree.of(band, valid)
-                values = self._measured(shapes, name)
-                chosen[name] = automatic_thresholds(shapes, values, self.count, spec)
-            else:
-                chosen[name] = formula_thresholds(name, band[valid], metres)
-        return chosen
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
         """Return the scene whose bands are the profiles of its bands.
@@ -265,30 +260,19 @@ class AttributeProfiles(Feature):
             outside = None if self.outside_ is None else self.outside_[position]
             shapes = ShapeTree.of(band, valid, outside)
             report.add(_TREE_COST + 1)
-            self._fill(own[1:], shapes, valid, self.thresholds_[position], report)
+            images = iter(own[1:])
+            for name, thresholds in self.thresholds_[position].items():
+                attribute = self._measured(shapes, name)
+                for threshold in thresholds:
+                    image = shapes.filtered(
+                        attribute < threshold, subtractive=self.rule == "subtractive"
+                    )
+                    np.copyto(next(images), image, where=valid, casting="same_kind")
+                    report.add(1)
 
         map_bands(scene, profile, parallel_bands(scene, PEAK_BYTES, self.n_jobs))
         stack = feature_scene(scene, values, [name for own in names for name in own])
         return stack.noting(DEFAULT_RESOLUTION_NOTE) if self.assumed_ else stack
-
-    def _fill(
-        self,
-        stack: Singles,
-        shapes: ShapeTree,
-        valid: Mask,
-        chosen: Chosen,
-        report: "_ThreadSafeProgress",
-    ) -> None:
-        """Write the filtered images (feature, row, col) of a band where it is valid."""
-        images = iter(stack)
-        for name, thresholds in chosen.items():
-            values = self._measured(shapes, name)
-            for threshold in thresholds:
-                image = shapes.filtered(
-                    values < threshold, subtractive=self.rule == "subtractive"
-                )
-                np.copyto(next(images), image, where=valid, casting="same_kind")
-                report.add(1)
 
     def _measured(self, shapes: ShapeTree, name: str) -> Floats:
         return regularised(shapes, ATTRIBUTES[name](shapes), self.rule)

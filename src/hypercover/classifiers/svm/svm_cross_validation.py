@@ -455,7 +455,8 @@ def predict_held_out(
     Returns
     -------
     list of array (C, sample)
-        For each fold, indices of the classes with most votes, counted as in LIBSVM.
+        For each fold, indices of the classes with most votes, the first of those that
+        tie, as in LIBSVM.
     """
     n_classes, n_values = present.shape[1], len(next(iter(solutions.values())).thresholds)
     pairs = {pair: at for at, pair in enumerate(combinations(range(n_classes), 2))}
@@ -476,28 +477,17 @@ def predict_held_out(
                 stacked = np.concatenate(betas, dtype=np.float64)
                 values = stacked @ block[rows].T
                 decisions[fold][at] += values.reshape(len(others), n_values, -1)
-    return [
-        _majority_votes(values, pairs, solutions, fold, present[fold])
-        for fold, values in enumerate(decisions)
-    ]
-
-
-def _majority_votes(
-    decisions: Floats,
-    pairs: Mapping[tuple[int, int], int],
-    solutions: Mapping[tuple[int, int], PairSolutions],
-    fold: int,
-    present: Mask,
-) -> Indices:
-    """Return the class with most votes of all pairs, the first of those that tie."""
-    votes = np.zeros((len(present), *decisions.shape[1:]), dtype=np.int32)
-    for i, j in combinations(np.flatnonzero(present).tolist(), 2):
-        threshold = solutions[i, j].thresholds[:, fold, np.newaxis]
-        for_first = decisions[pairs[i, j]] > threshold
-        votes[i] += for_first
-        votes[j] += ~for_first
-    votes[~present] = -1
-    return np.asarray(votes.argmax(axis=0))
+    winners = []
+    for fold, values in enumerate(decisions):
+        votes = np.zeros((n_classes, *values.shape[1:]), dtype=np.int32)
+        for i, j in combinations(np.flatnonzero(present[fold]).tolist(), 2):
+            threshold = solutions[i, j].thresholds[:, fold, np.newaxis]
+            for_first = values[pairs[i, j]] > threshold
+            votes[i] += for_first
+            votes[j] += ~for_first
+        votes[~present[fold]] = -1
+        winners.append(votes.argmax(axis=0))
+    return winners
 
 
 @dataclass(frozen=True, eq=False)
