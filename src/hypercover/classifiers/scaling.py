@@ -170,14 +170,10 @@ class Scaling:
                     f"The saved model has no finite float32 array {name}; save the model again."
                 )
         mean, weight = (
-            arrays[f"scaling.{part}"].astype(np.float32, order="C")
-            for part in ("mean", "weight")
+            np.array(arrays[f"scaling.{part}"], order="C") for part in ("mean", "weight")
         )
-        if (
-            mean.shape != (bands,)
-            or weight.shape[-1:] != (bands,)
-            or (weight.ndim != 1 + matrix)
-        ):
+        fits = mean.shape == weight.shape[-1:] == (bands,)
+        if not fits or weight.ndim != 1 + matrix:
             raise ModelError(
                 f"The saved model scales {mean.shape} by {weight.shape}, which does not fit its {bands} bands; save it again."
             )

@@ -239,10 +239,7 @@ def _random_values(scaling: Scaling, rows: int, cols: int) -> Singles:
     """Draw raw values (band, row, col) that scaling turns into standard normal ones."""
     scaled = np.random.default_rng(0).normal(size=(scaling.outputs, rows * cols))
     weight = scaling.weight.astype(np.float64)
-    if weight.ndim == 2:
-        spectra = np.linalg.pinv(weight) @ scaled
-    else:
-        inverse = np.divide(1, weight, out=np.zeros_like(weight), where=weight > 0)
-        spectra = inverse[:, None] * scaled
+    matrix = weight if weight.ndim == 2 else np.diag(weight)
+    spectra = np.linalg.pinv(matrix) @ scaled
     raw = (spectra + scaling.mean[:, None]).astype(np.float32)
     return raw.reshape(scaling.bands, rows, cols)
