@@ -24,7 +24,7 @@ from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import LazyArray, Tile, bounding_slice
-from hypercover.types import Array, Arrays, Indices, Mask, Progress, Singles
+from hypercover.types import Array, Arrays, Indices, Mask, Progress
 
 
 class _FeatureEntry(NamedTuple):
@@ -550,18 +550,14 @@ class _FeatureBlocks:
     def fetch(self, indices: tuple[Indices, ...]) -> Array:
         """Return features (feature, row, col) at band, row and column indices."""
         bands, rows, cols = indices
-        down, across = bounding_slice(rows), bounding_slice(cols)
-        at = np.ix_(bands, rows - down.start, cols - across.start)
-        return np.asarray(self._rectangle(Tile(down, across))[at])
-
-    def _rectangle(self, whole: Tile) -> Singles:
-        """Compute a rectangle strip by strip."""
+        whole = Tile(bounding_slice(rows), bounding_slice(cols))
         width = whole.shape[1] + 2 * self.margin
         height = _VALUES_PER_STRIP // (width * self.scene.n_bands) - 2 * self.margin
         values = np.empty((self.count, *whole.shape), dtype=np.float32)
         for strip in whole.cut(max(height, self.margin, 1), whole.shape[1]):
             values[:, *strip.within(whole)] = self._strip(strip)
-        return values
+        at = np.ix_(bands, rows - whole.rows.start, cols - whole.cols.start)
+        return np.asarray(values[at])
 
     def _strip(self, strip: Tile) -> Any:
         """Compute a strip from its pixels and those around it."""

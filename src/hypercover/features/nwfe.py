@@ -113,7 +113,10 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         self.mean_ = X.mean(axis=0)
         centred = (X - self.mean_)[:, varying]
         within, between = _scatters([centred[member] for member in members])
-        within = self._regularised(within, centred.var(axis=0))
+        # mixed with its diagonal, so that it can be inverted
+        diagonal = np.maximum(within.diagonal(), _LEAST_SCATTER * centred.var(axis=0))
+        within = (1.0 - self.regularisation) * within
+        np.fill_diagonal(within, diagonal)
         self.eigenvalues_, axes = _leading_eigenvectors(between, within, n_components)
         self.components_ = np.zeros((n_components, X.shape[1]))
         self.components_[:, varying] = axes
@@ -177,13 +180,6 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
                 f"NWFE needs a class with at least two training samples, got {len(codes)} classes of one; label more."
             )
         return members
-
-    def _regularised(self, within: Floats, variances: Floats) -> Floats:
-        """Mix the scatter with its diagonal, so that it can be inverted."""
-        diagonal = np.maximum(within.diagonal(), _LEAST_SCATTER * variances)
-        mixed = (1.0 - self.regularisation) * within
-        np.fill_diagonal(mixed, diagonal)
-        return np.asarray(mixed)
 
 
 def _scatters(classes: list[Floats]) -> tuple[Floats, Floats]:
