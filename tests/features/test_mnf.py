@@ -47,7 +47,7 @@ def test_components_are_those_of_spectral(textured):
 
 def test_noise_has_variance_one_and_components_their_ratio(textured):
     feature = MNF(5).fit(textured)
-    directions = feature.directions_
+    directions = feature.components_.T
     noise = directions.T @ noise_covariance(textured) @ directions
     np.testing.assert_allclose(noise, np.eye(5), atol=1e-5)
     stack = feature.transform(textured).cube.values[:, textured.valid]

@@ -133,6 +133,11 @@ class Projection(SpectralFeature):
 
     directions_: Floats = field(init=False, repr=False, compare=False)
 
+    @property
+    def components_(self) -> Floats:
+        """Directions (component, band), as in scikit-learn."""
+        return self.directions_.T
+
     def outputs(self, bands: int) -> int:
         """Return the number of components after checking it against the bands."""
         if self.components > bands:
@@ -157,7 +162,7 @@ class PCA(Projection):
     ----------
     mean_ : array (band,)
         Mean of each band over all valid pixels.
-    directions_ : array (band, component)
+    components_ : array (component, band)
         Unit vectors; the largest entry of each is positive.
     explained_variance_ : array (component,)
         Variance of each component, in descending order.
@@ -203,7 +208,7 @@ class MNF(Projection):
     ----------
     mean_ : array (band,)
         Mean of each band over all valid pixels.
-    directions_ : array (band, component)
+    components_ : array (component, band)
         Weights of the bands; the largest entry of each component is positive.
     ratios_ : array (component,)
         Variance of each component in units of its noise, in descending order.
