@@ -131,7 +131,8 @@ def _match_by_wavelength(model: ModelCard, present: Ints, scene: Floats) -> list
     numbers = np.asarray(model.bands)
     if len(numbers) * len(scene) > _MAX_PAIRS:
         raise ModelError(
-            f"{len(numbers):,} bands of the model and {len(scene):,} of the scene are too many to match by wavelength; use fewer."
+            f"{len(numbers):,} bands of a model and {len(scene):,} of a scene are too many to match by "
+            "wavelength; use fewer."
         )
     centres = _as_floats(model.wavelengths, len(numbers))
     widths = _as_floats(model.fwhm, len(numbers))
@@ -227,13 +228,15 @@ def _check_features(
     if trained_on_features and not on_features:
         found = "bands with wavelengths" if has_wavelengths else "bands not named so"
         raise ModelError(
-            f"The model was trained on features ({_shorten_names(model.band_names)}) and the scene has {found}; give the stack of features."
+            f"The model was trained on features ({_shorten_names(model.band_names)}) and the "
+            f"scene has {found}; give the stack of features."
         )
     # a card of an early release has no band names, but wavelengths are a sign of bands
     on_bands = "band_names" in model.model_fields_set or model.wavelengths is not None
     if on_features and not trained_on_features and on_bands:
         raise ModelError(
-            f"The model was trained on bands and the scene is a stack of features ({_shorten_names(names)}); give the image itself."
+            "The model was trained on bands and the scene is a stack of features "
+            f"({_shorten_names(names)}); give the image itself."
         )
 
 
@@ -250,7 +253,7 @@ def _check_names(model: ModelCard, names: list[str]) -> None:
         listed, rest = ", ".join(differences[:_MAX_NAMES]), len(differences) - _MAX_NAMES
         more = f" and {counted(rest, 'band')} more" if rest > 0 else ""
         raise ModelError(
-            f"The model was trained on bands of other names: {listed}{more}; give the same bands in the same order."
+            f"The model was trained on bands of other names: {listed}{more}; give the same bands."
         )
 
 

@@ -46,7 +46,7 @@ def codes_to_json(classes: Array) -> dict[str, Any]:
         isinstance(value, _PYTHON_TYPES[kind]) for value in values
     ):
         raise ModelError(
-            f"Only whole numbers and names can be saved as class codes, got {classes.dtype} {values[:3]}; use 1, 2, 3."
+            f"Only whole numbers and names can be class codes, got {classes.dtype} {values[:3]}; use 1, 2."
         )
     return {
         "type": "U" if kind == "U" else classes.dtype.str.lstrip("<>|="),
@@ -456,7 +456,8 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in _CLASSIFIERS:
         raise ModelError(
-            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; this hypercover reads {', '.join(_CLASSIFIERS)}; update it."
+            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; this hypercover reads "
+            f"{', '.join(_CLASSIFIERS)}; update it."
         )
     parts = ["card", "settings", "weights", "made_with"]
     for part in parts + ["features"] * (version == _WITH_FEATURES):
@@ -476,7 +477,7 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
         ) from error
     if size != declared.get("bytes") or size > _MAX_WEIGHTS:
         raise ModelError(
-            f"The weights in {path} have {size} bytes: they are truncated or from another model; {_SAVE_AGAIN}."
+            f"The weights in {path} have {size} bytes: truncated or from another model; {_SAVE_AGAIN}."
         )
     weights = path.read_bytes()
     if hashlib.sha256(weights).hexdigest() != declared.get("sha256"):

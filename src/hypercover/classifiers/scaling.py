@@ -175,7 +175,8 @@ class Scaling:
         fits = mean.shape == weight.shape[-1:] == (bands,)
         if not fits or weight.ndim != 1 + matrix:
             raise ModelError(
-                f"The saved model scales {mean.shape} by {weight.shape}, which does not fit its {bands} bands; save it again."
+                f"The saved model scales {mean.shape} by {weight.shape}, which does not fit its "
+                f"{bands} bands; save the model again."
             )
         return cls(mean, weight)
 

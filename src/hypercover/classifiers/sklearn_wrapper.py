@@ -258,7 +258,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if "samples" in arrays:
             raise ModelError(
-                "The model was saved by an older version of hypercover, without its classifier; train it again."
+                "The model was saved by an older version of hypercover; run its experiment again."
             )
         saved = validated(_Parameters, settings, "parameters of the model")
         path, seed = saved.path, saved.seed
@@ -322,7 +322,7 @@ def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
     compressed = any(member.compress_type != ZIP_STORED for member in members)
     if compressed or sum(member.file_size for member in members) > len(data):
         raise ModelError(
-            "The model's classifier unpacks to more than its file: hypercover did not write it; train it again."
+            "The model's classifier unpacks to more than its file; train it again."
         )
     points = entry_points(group=_ENTRY_POINTS)
     packages = {*trusted, *(point.module.partition(".")[0] for point in points)}
@@ -331,8 +331,8 @@ def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
     if foreign:
         package = foreign[0].partition(".")[0]
         raise ModelError(
-            f"The model contains the type {foreign[0][:100]}, which may run any code; if you trust its package, "
-            f"open the model in Python with load_bundle(..., trusted=[{package[:60]!r}])."
+            f"The model contains the type {foreign[0][:100]}, which may run any code; if you trust "
+            f"its package, open it in Python with load_bundle(..., trusted=[{package[:60]!r}])."
         )
     with warnings.catch_warnings():
         # The probe tells whether another version of scikit-learn matters.
@@ -394,7 +394,7 @@ def _import_classifier(path: Any) -> Any:
     methods = ("fit", "predict", "get_params")
     if not isinstance(kind, type) or not all(hasattr(kind, name) for name in methods):
         raise ModelError(
-            f"{path[:100]!r} is not a classifier: it needs the methods fit, predict and get_params; give another."
+            f"{path[:100]!r} is not a classifier: it needs the methods fit, predict and get_params."
         )
     return kind
 

@@ -76,7 +76,8 @@ class ChainStep:
             ((name, value),) = item.items()
             return cls(name, _parse_settings(name, value))
         raise CallError(
-            f"A step of a chain must be written as kpca:5 or {{kpca: {{components: 5}}}}, got {str(item)[:60]!r}."
+            "A step of a chain must be written as kpca:5 or {kpca: {components: 5}}, got "
+            f"{str(item)[:60]!r}."
         )
 
     def feature_class(self) -> Any:
@@ -118,7 +119,8 @@ def _check_name(name: object) -> None:
         )
     listed = ", ".join(f"{key} ({entry.description})" for key, entry in FEATURES.items())
     raise CallError(
-        f"Unknown image feature {str(name)[:40]!r}; choose one of {listed}, or a chain ({', '.join(NAMED_CHAINS)})."
+        f"Unknown image feature {str(name)[:40]!r}; choose one of {listed}, or one of the chains "
+        f"{', '.join(NAMED_CHAINS)}."
     )
 
 
@@ -151,7 +153,7 @@ def _parse_main_setting(name: str, main: str, value: object) -> Any:
         return int(str(value))
     except ValueError:
         raise CallError(
-            f"Cannot read {name}:{str(value)[:40]}; give the number of {main} after the colon, as in {name}:5."
+            f"Cannot read {name}:{str(value)[:40]}; give the number of {main}, as in {name}:5."
         ) from None
 
 
@@ -205,7 +207,7 @@ class Chain:
         """Build the features, which checks their parameters."""
         if not 1 <= len(self.steps) <= _MAX_STEPS:
             raise CallError(
-                f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for example kpca:5,esdap:area."
+                f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for example kpca:5."
             )
         self.features: tuple[Feature, ...] = tuple(
             step.feature_class()(**step.params) for step in self.steps
@@ -413,8 +415,8 @@ class Chain:
         """
         if self.reach is None and overlap is None:
             raise CallError(
-                "Attribute profiles depend on the whole image, which does not fit in memory; use a smaller image, "
-                "or --overlap to compute them in blocks with a margin of that many pixels."
+                "Attribute profiles depend on the whole image, which does not fit in memory; use "
+                "a smaller image, or --overlap to compute them in blocks with that margin in pixels."
             )
 
     def state(self) -> tuple[Settings, Arrays]:
@@ -443,7 +445,7 @@ class Chain:
         saved = _ChainSettings.read(settings)
         if len(saved.fitted) != len(saved.steps):
             raise ModelError(
-                f"The saved chain has {len(saved.steps)} image features, {len(saved.fitted)} fitted; train the model again."
+                f"{len(saved.fitted)} of {len(saved.steps)} saved image features are fitted; train the model again."
             )
         chain = cls.parse(saved.steps)
         if len(chain.steps) != len(saved.steps):

@@ -106,7 +106,8 @@ class SavedSettings(BaseModel):
             fault = error.errors(include_url=False)[0]
             name = ".".join(map(str, fault["loc"]))
             raise ModelError(
-                f"The {name[:60]} of a saved feature is not readable ({fault['msg'][:100]}); train the model again."
+                f"The {name[:60]} of a saved feature is not readable ({fault['msg'][:100]}); train "
+                "the model again."
             ) from error
 
 
@@ -128,8 +129,8 @@ def saved_array(arrays: Arrays, name: str, *shape: int | None) -> Floats:
     if not matches or array.dtype != np.float64 or not np.isfinite(array).all():
         expected = " × ".join("n" if size is None else str(size) for size in shape)
         raise ModelError(
-            f"The array {name!r} of a saved feature must hold {expected} finite float64 values, got {array.dtype} "
-            f"of shape {array.shape}; train the model again."
+            f"The array {name!r} of a saved feature must hold {expected} finite float64 "
+            f"values, got {array.dtype} of shape {array.shape}; train the model again."
         )
     return array.astype(np.float64, order="C")
 
@@ -243,8 +244,8 @@ def parallel_bands(scene: Scene, per_pixel: int, n_jobs: int | None = None) -> i
     fitting = int(_MEMORY_SHARE * free // needed)
     if fitting < 1:
         raise SceneError(
-            f"The shapes of a band of {scene.name} need {needed / 2**30:,.1f} GiB of memory and {free / 2**30:,.1f} GiB "
-            "are free; cut the image smaller or use a larger machine."
+            f"The shapes of a band of {scene.name} need {needed / 2**30:,.1f} GiB of memory and "
+            f"{free / 2**30:,.1f} GiB are free; cut the image smaller or use a larger machine."
         )
     return max(1, min(n_jobs or _cores(), fitting, scene.n_bands))
 

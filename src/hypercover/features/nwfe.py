@@ -145,7 +145,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         number = isinstance(share, Real) and not isinstance(share, bool)
         if not (number and 0.0 <= float(share) <= 1.0):
             raise ModelError(
-                f"The regularisation of NWFE must be a number from 0 to 1, got {share!r}; the usual one is 0.5."
+                f"The regularisation of NWFE must be a number from 0 to 1, got {share!r}; use 0.5."
             )
 
     def _number(self, varying: Mask) -> int:
@@ -153,12 +153,13 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         most = int(varying.sum())
         if not most:
             raise ModelError(
-                f"NWFE needs bands that vary, but all {len(varying)} bands are constant over the samples; check the image."
+                f"NWFE needs bands that vary, but all {len(varying)} bands are constant; check the image."
             )
         count = int(self.n_components or most)
         if count > most:
             raise ModelError(
-                f"NWFE cannot compute {count} features, because only {most} of {len(varying)} bands vary; use at most {most}."
+                f"NWFE cannot compute {count} features, because only {most} of {len(varying)} bands "
+                f"vary between the training samples; use at most {most}."
             )
         return count
 
@@ -177,7 +178,8 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
                 members[position] = np.sort(rng.choice(member, most, replace=False))
         if max(map(len, members)) < 2:
             raise ModelError(
-                f"NWFE needs a class with at least two training samples, got {len(codes)} classes of one; label more."
+                f"NWFE needs a class of at least two training samples, got {len(codes)} classes of one; "
+                "label more pixels."
             )
         return members
 
@@ -226,8 +228,8 @@ def _leading_eigenvectors(
         values, vectors = eigh(between, within, subset_by_index=(bands - count, bands - 1))
     except np.linalg.LinAlgError as error:
         raise ModelError(
-            f"The within-class scatter of {bands} bands cannot be inverted: too few samples or linearly dependent "
-            "bands; raise NWFE's regularisation to 0.5."
+            f"The within-class scatter of {bands} bands cannot be inverted: too few samples or "
+            "linearly dependent bands; raise NWFE's regularisation to 0.5."
         ) from error
     return np.maximum(values[::-1], 0.0), fix_signs(vectors[:, ::-1]).T
 

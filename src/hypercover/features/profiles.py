@@ -358,5 +358,6 @@ def _check_count(value: Any, name: str) -> int:
     if whole and 1 <= value <= MAX_THRESHOLDS:
         return int(value)
     raise CallError(
-        f"The {name} of attribute profiles must be a whole number from 1 to {MAX_THRESHOLDS}, got {str(value)[:40]!r}."
+        f"The {name} of attribute profiles must be a whole number from 1 to {MAX_THRESHOLDS}, got "
+        f"{str(value)[:40]!r}."
     )

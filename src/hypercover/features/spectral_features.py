@@ -142,7 +142,8 @@ class Projection(SpectralFeature):
         """Return the number of components after checking it against the bands."""
         if self.components > bands:
             raise CallError(
-                f"{self.title} cannot compute {self.components} components from {counted(bands, 'band')}; use at most {bands}."
+                f"{self.title} cannot compute {self.components} components from "
+                f"{counted(bands, 'band')}; use at most {bands}."
             )
         return self.components
 
@@ -273,7 +274,8 @@ def noise_covariance(scene: Scene) -> Floats:
         pairs += difference.shape[1]
     if pairs == 0:
         raise SceneError(
-            f"MNF estimates noise from neighbours, and {scene.name} has no two adjacent valid pixels; use pca instead."
+            f"MNF estimates noise from neighbours, and {scene.name} has no two adjacent valid "
+            "pixels; use pca instead."
         )
     return square / (2 * pairs)
 

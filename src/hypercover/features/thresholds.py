@@ -204,12 +204,13 @@ def parse_thresholds(
         unused = [str(name)[:40] for name in thresholds if name not in names]
         if unused:
             raise CallError(
-                f"Thresholds are given for {unused[0]!r}, but the attributes are {', '.join(names)}; leave them out."
+                f"Thresholds are given for {unused[0]!r}, but the attributes are "
+                f"{', '.join(names)}; add it to the attributes or leave it out."
             )
         specs = {name: thresholds.get(name) for name in names}
     elif len(names) > 1 and not (thresholds is None or isinstance(thresholds, str)):
         raise CallError(
-            f"One list of thresholds cannot serve {' and '.join(names)}; give {{{names[0]}: [...], {names[1]}: [...]}}."
+            f"One list of thresholds cannot serve {' and '.join(names)}; give one for each."
         )
     specs |= {pair[0]: _parse_values(pair[1]) for pair in pairs if len(pair) == 2}
     return {name: _checked(value, name) for name, value in specs.items()}
@@ -229,12 +230,12 @@ def _checked(spec: Any, attribute: str) -> ThresholdSpec:
         return spec
     if isinstance(spec, str) or not isinstance(spec, Sequence | np.ndarray):
         raise CallError(
-            f"The thresholds of {attribute} must be a list of numbers or one of {', '.join([FORMULA, *AUTOMATIC])}, "
-            f"got {str(spec)[:60]!r}; give for example [50, 100, 200]."
+            f"The thresholds of {attribute} must be a list of numbers or one of "
+            f"{', '.join([FORMULA, *AUTOMATIC])}, got {str(spec)[:60]!r}; give for example [50, 100]."
         )
     if not 1 <= len(spec) <= MAX_THRESHOLDS:
         raise CallError(
-            f"An attribute takes 1 to {MAX_THRESHOLDS} thresholds, got {len(spec)} for {attribute}; give fewer."
+            f"{attribute} takes 1 to {MAX_THRESHOLDS} thresholds, got {len(spec)}; give fewer or none."
         )
     return check_rising(spec, attribute)
 
@@ -251,7 +252,7 @@ def check_rising(spec: Sequence[Any] | Array, attribute: str) -> Thresholds:
     for low, high in pairwise(values):
         if low >= high:
             raise CallError(
-                f"Thresholds of {attribute} must increase, got {high:g} after {low:g}; put them in order, each once."
+                f"Thresholds of {attribute} must increase, got {high:g} after {low:g}; sort them."
             )
     return values
 
@@ -343,7 +344,7 @@ def check_resolution(resolution: Any) -> None:
     number = isinstance(resolution, Real) and not isinstance(resolution, bool)
     if resolution is not None and not (number and 0 < resolution <= _LARGEST):
         raise CallError(
-            f"The resolution must be the pixel size in m, a number above 0, got {str(resolution)[:40]!r}; leave it out."
+            f"The resolution must be the pixel size in m, a number above 0, got {str(resolution)[:40]!r}."
         )
 
 
@@ -362,6 +363,7 @@ def pixel_size(
         return metres, False
     if specs.get("area") == FORMULA:
         raise SceneError(
-            f"The area formula needs the pixel size, and {scene.name} has no georeference in m; set the resolution."
+            f"The area formula needs the pixel size, and {scene.name} has no georeference in m; set the "
+            "resolution, or give thresholds in pixels."
         )
     return _DEFAULT_RESOLUTION, "area" in specs and specs["area"] is None

@@ -419,7 +419,8 @@ class ShapeTree:
         rows, cols = grey.shape
         if (2 * rows + 3) * (2 * cols + 3) > _MAX_CELLS:
             raise SceneError(
-                f"The tree of shapes takes images of up to {_MAX_CELLS // 4:,} pixels and it has {rows:,} × {cols:,}; cut it smaller."
+                f"The tree of shapes takes images of up to {_MAX_CELLS // 4:,} pixels, fewer if "
+                f"narrow, and it has {rows:,} × {cols:,}; cut it smaller."
             )
         valid = np.ones(grey.shape, dtype=bool) if valid is None else valid
         outside = border_median(grey, valid) if surround is None else float(surround)

@@ -279,8 +279,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fits = values.ndim == 3 and values.shape[0] == bands
         if not fits or min(values.shape[1:]) < self.window_:
             raise ModelError(
-                f"A tile must have the shape (band, row, col) with {bands} bands and at least {self.window_} rows and "
-                f"columns, got {values.shape}; give other pixels or another model."
+                f"A tile must have {bands} bands and at least {self.window_} rows and columns, got "
+                f"the shape {values.shape}; give other pixels or another model."
             )
         return predict_tile(self._on_device(), self.scaling_, values, self.window_, memory)
 
@@ -405,7 +405,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shape = tuple(stack.shape)
         if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
             raise ModelError(
-                f"Windows must have the shape (n, band, row, col) with one odd side, got {shape}; use an odd window size."
+                f"Windows must have the shape (n, band, row, col) with one odd side, got {shape}."
             )
         if shape[1] != self.n_features_in_:
             raise ModelError(
@@ -413,7 +413,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         if not reset and shape[2] != self.window_:
             raise ModelError(
-                f"The model takes windows of {self.window_} × {self.window_} pixels, got {shape[2]} × {shape[2]}; cut others."
+                f"The model takes windows of {self.window_} × {self.window_} pixels, got {shape[2]} × "
+                f"{shape[2]}; cut windows of that size."
             )
         return stack
 
@@ -449,7 +450,7 @@ def _restore(
     expected = {_PREFIX + key: value for key, value in network.state_dict().items()}
     if set(arrays) != set(expected) | set(scaling.arrays()):
         raise ModelError(
-            f"The saved arrays are not those of the {name} network; the file is damaged, save the model again."
+            f"The saved arrays are not those of the {name} network; save the model again."
         )
     for key, value in expected.items():
         array, shape = arrays[key], tuple(value.shape)

@@ -200,8 +200,8 @@ def _check_probabilities(probabilities: npt.NDArray[np.floating]) -> None:
     """Refuse NaN: a map would show the first class there."""
     if not np.isfinite(probabilities).all():
         raise RunError(
-            "The network's probabilities are not finite: its weights or its input are too large; train it with a "
-            "lower learning rate, or mask such pixels."
+            "The network's probabilities are not finite: its weights or its input are too "
+            "large; train it with a lower learning rate, or mask such pixels."
         )
 
 
@@ -228,7 +228,8 @@ def square_side(
         if needed <= (available if side <= _SMALL else min(available, cached)):
             return side
     raise ModelError(
-        f"Predicting a single window needs {needed / 2**20:,.1f} MiB, got {available / 2**20:,.1f} MiB; allow more memory."
+        f"Predicting a single window needs {needed / 2**20:,.1f} MiB of memory, and there are "
+        f"{available / 2**20:,.1f} MiB; allow more memory."
     )
 
 

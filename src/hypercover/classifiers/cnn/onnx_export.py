@@ -74,7 +74,8 @@ def write_onnx(
         difference = _largest_difference(classifier, draft, temperature)
         if difference is not None and not difference < _MAX_DIFFERENCE:
             raise RunError(
-                f"ONNX Runtime's probabilities differ from the model's by {difference:.2g}; update onnxruntime to write {path}."
+                f"ONNX Runtime's probabilities differ from the model's by {difference:.2g}, so "
+                f"{path} was not written; update onnxruntime."
             )
     return difference
 
@@ -167,7 +168,7 @@ def _exported(classifier: CNNClassifier, temperature: float | None) -> Any:
     size = sum(4 * values.numel() for values in whole.state_dict().values())
     if size > _MAX_BYTES:
         raise ModelError(
-            f"The weights have {size / 2**30:.1f} GiB and an ONNX file can hold 2 GiB; train on smaller windows."
+            f"The weights have {size / 2**30:.1f} GiB and an ONNX file holds 2 GiB; use smaller windows."
         )
     window = classifier.window_
     rows, cols = (window + 2, window + 5) if whole.tiles else (window, window)

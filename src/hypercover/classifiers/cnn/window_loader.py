@@ -162,7 +162,8 @@ def check_finite(values: Array) -> None:
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ModelError(
-            f"The input contains NaN or infinity in {np.sum(~np.isfinite(values))} of {values.size} values; mask such pixels."
+            f"The input contains NaN or infinity in {np.sum(~np.isfinite(values))} of "
+            f"{values.size} values; mask or fill such pixels first."
         )
 
 
@@ -290,7 +291,7 @@ class LabelledWindows:
             unknown = np.setdiff1d(own, classes)
             if len(unknown):
                 raise ModelError(
-                    f"The validation labels hold the class {unknown[0]}, which no training window has; leave it out."
+                    f"No training window has the class {unknown[0]} of validation windows; leave it out."
                 )
             for _ in finite_windows(stack):
                 pass

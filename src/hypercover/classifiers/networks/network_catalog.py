@@ -123,7 +123,8 @@ def make_recipe(name: str, fields: Mapping[str, Any] | None, **settings: Any) ->
     )
     if recipe.batch_size < network.minimum_batch:
         raise ModelError(
-            f"The {name} network needs batches of at least {network.minimum_batch} windows, got {recipe.batch_size}; use 64."
+            f"The {name} network needs at least {network.minimum_batch} windows in a batch, "
+            f"got batch_size {recipe.batch_size}; use 64."
         )
     return recipe
 

@@ -128,7 +128,7 @@ class Recipe:
         """
         if not isinstance(fields_to_change, Mapping):
             raise ModelError(
-                f"A recipe must be a mapping of fields to values such as {{'mix': 0.2}}, got {fields_to_change!r:.40}."
+                f"A recipe must be a mapping of fields to values, got {fields_to_change!r:.40}."
             )
         known = [field.name for field in fields(self)]
         for name in fields_to_change:
@@ -159,8 +159,8 @@ class Recipe:
             value = getattr(self, other)
             if getattr(self, name) and value != required:
                 raise ModelError(
-                    f"The {name.replace('_', ' ')} of a recipe has an effect only with {other} {required}, and its "
-                    f"{other} is {value}; change that or leave {name} out."
+                    f"The {name.replace('_', ' ')} of a recipe has an effect only with {other} "
+                    f"{required}, and its {other} is {value}; change that or leave {name} out."
                 )
 
     def __post_init__(self) -> None:

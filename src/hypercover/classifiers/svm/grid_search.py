@@ -246,11 +246,12 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         plain = isinstance(estimator, SVC) and estimator.kernel == "rbf"
         if not plain and not isinstance(estimator, SVMClassifier):
             raise CallError(
-                f"KernelGridSearch takes an SVMClassifier or an SVC with kernel 'rbf', got {estimator!r}; use GridSearchCV."
+                "KernelGridSearch takes an SVMClassifier or an SVC with kernel 'rbf', got "
+                f"{estimator!r}; use scikit-learn's GridSearchCV."
             )
         if plain and (estimator.break_ties or estimator.max_iter != -1):
             raise CallError(
-                "KernelGridSearch supports neither break_ties nor max_iter of the SVC; use scikit-learn's GridSearchCV."
+                "KernelGridSearch knows no break_ties and max_iter; use scikit-learn's GridSearchCV."
             )
         return estimator
 
@@ -265,7 +266,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             return list(self.cv.split(X, y, groups))
         if not isinstance(self.cv, Iterable) or isinstance(self.cv, str):
             raise SplitError(
-                f"cv must be a number of folds, a splitter or pairs of index arrays, got {self.cv!r}; use for example 10."
+                f"cv must be a number of folds, a splitter or pairs of index arrays, got {self.cv!r}."
             )
         return [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
 
@@ -313,7 +314,7 @@ def _check_grid(
     listed = list(grid.values()) if isinstance(grid, Mapping) else [None]
     if any(isinstance(each, str) or not isinstance(each, Iterable) for each in listed):
         raise CallError(
-            f"The grid must map C and gamma to lists of values, got {param_grid!r}; use for example {{'C': [1, 100]}}."
+            f"The grid must map C and gamma to lists of values such as [1, 100], got {param_grid!r}."
         )
     unknown = ", ".join(sorted(map(str, set(grid) - {"C", "gamma"})))
     if unknown:

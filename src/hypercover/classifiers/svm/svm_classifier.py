@@ -93,7 +93,8 @@ def _check_arrays(arrays: Arrays, n_classes: int) -> None:
         kind = np.dtype(np.int64 if name == "counts" else np.float64)
         if array.shape != shape or array.dtype != kind or not np.isfinite(array).all():
             raise ModelError(
-                f"The model's {name} must be finite {kind} {shape}, got {array.dtype} {array.shape}; train it again."
+                f"The model's {name} must be finite {kind} {shape}, got {array.dtype} "
+                f"{array.shape}; train it again."
             )
     if (counts < 0).any() or int(counts.sum()) != n_vectors or not n_vectors:
         raise ModelError(

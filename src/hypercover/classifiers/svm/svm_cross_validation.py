@@ -173,8 +173,9 @@ class CVProblem:
         pair_bytes = _pair_bytes(samples.counts)
         if pair_bytes > budget:
             raise CallError(
-                f"The two largest classes have {sum(sorted(samples.counts)[-2:])} samples, whose kernel takes "
-                f"{pair_bytes / 2**30:.2g} GiB, more than the {budget / 2**30:.2g} GiB allowed; allow more memory."
+                f"The two largest classes have {sum(sorted(samples.counts)[-2:])} samples, whose "
+                f"kernel takes {pair_bytes / 2**30:.2g} GiB, more than the {budget / 2**30:.2g} GiB "
+                "allowed; draw fewer training pixels or allow more memory."
             )
         # Half for distances, half for the kernel of one gamma.
         rest = max(0, budget - default_threads() * pair_bytes) // 2
@@ -204,7 +205,7 @@ class CVProblem:
         """Return the number of pairs to solve in parallel: one per core, as memory allows."""
         if n_jobs is not None and (not isinstance(n_jobs, Integral) or n_jobs == 0):
             raise CallError(
-                f"The number of threads must be a whole number that is not 0, got {n_jobs!r}; use None for one per core."
+                f"The number of threads must be a whole number other than 0, got {n_jobs!r}; use None."
             )
         count = n_jobs if n_jobs is not None and n_jobs > 0 else default_threads()
         return max(1, min(count, self.budget // _pair_bytes(self.samples.counts)))
@@ -264,7 +265,8 @@ def check_class_weight(class_weight: Any) -> None:
             check_positive([weight], "class weight")
     elif class_weight is not None and class_weight != "balanced":
         raise ModelError(
-            f"The class weights must be None, 'balanced' or a number above 0 per code, got {class_weight!r:.60}."
+            "The class weights must be None, 'balanced' or a number above 0 for each code, got "
+            f"{class_weight!r:.60}; use for example 'balanced'."
         )
 
 
@@ -285,7 +287,8 @@ def check_samples(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Array]:
         ) from error
     if features.ndim != 2 or codes.shape != features.shape[:1]:
         raise CallError(
-            f"A search needs features (sample, feature) and a class each, got shapes {features.shape} and {codes.shape}."
+            "A search needs features (sample, feature) and one class for each sample, got the "
+            f"shapes {features.shape} and {codes.shape}."
         )
     if not np.isfinite(features).all():
         raise CallError("Some features are NaN or infinite; leave out pixels without data.")
@@ -313,7 +316,7 @@ def _fold_masks(folds: Folds, samples: SortedSamples) -> tuple[Mask, Mask]:
             whole = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows)
             if not whole or rows.min() < 0 or rows.max() >= n:
                 raise SplitError(
-                    f"Fold {number + 1} must list samples from 0 to {n - 1}, but is empty or lists others; check the splitter."
+                    f"Fold {number + 1} must list samples from 0 to {n - 1}; check the splitter."
                 )
             mask[number, rows] = True
     if (train_mask & test_mask).any():
