@@ -445,7 +445,7 @@ class Chain:
         saved = _ChainSettings.read(settings)
         if len(saved.fitted) != len(saved.steps):
             raise ModelError(
-                f"{len(saved.fitted)} of {len(saved.steps)} saved image features are fitted; train the model again."
+                f"Only {len(saved.fitted)} of {len(saved.steps)} saved features are fitted; train the model again."
             )
         chain = cls.parse(saved.steps)
         if len(chain.steps) != len(saved.steps):

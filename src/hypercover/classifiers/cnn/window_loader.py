@@ -291,7 +291,7 @@ class LabelledWindows:
             unknown = np.setdiff1d(own, classes)
             if len(unknown):
                 raise ModelError(
-                    f"No training window has the class {unknown[0]} of validation windows; leave it out."
+                    f"The validation labels hold the class {unknown[0]}, which no training window has; omit it."
                 )
             for _ in finite_windows(stack):
                 pass
