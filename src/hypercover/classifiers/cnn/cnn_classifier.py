@@ -250,7 +250,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: StackLike) -> Array:
         """Return the most probable label of each window (n,)."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        best = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
 
     def predict_dense(self, tile: Array, memory: int | None = None) -> Singles:
         """Return probabilities (class, row, col) of a whole tile.
