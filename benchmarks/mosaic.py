@@ -24,7 +24,7 @@ from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.tasks.feature_tiles import write_features
 from hypercover.features.chain import Chain
 from hypercover.jobs.task_files import read_json
-from hypercover.prediction.map_prediction import predict_image
+from hypercover.prediction.map_prediction import predict_bundle_to_files
 from hypercover.prediction.tile_tasks import SceneSource, WorkFolder
 
 _BANDS, _CORNER, _CROP = 64, 256, 300
@@ -152,7 +152,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     whole = fitted.transform(hc.open_scene(cropped)).cube.values
     report("features", took, peaks.most, compare(stack, whole, window, 0))
     peaks, began = Peaks(land), time.monotonic()
-    predict_image(
+    predict_bundle_to_files(
         model,
         source.open(),
         land,

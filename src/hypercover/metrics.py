@@ -11,10 +11,10 @@ from hypercover.evaluation.area import AreaEstimate as AreaEstimate
 from hypercover.evaluation.area import estimate_area as estimate_area
 from hypercover.evaluation.calibration import Calibration as Calibration
 from hypercover.evaluation.calibration import abstention_curve as abstention_curve
+from hypercover.evaluation.calibration import apply_temperature as apply_temperature
 from hypercover.evaluation.calibration import calibration_error as calibration_error
 from hypercover.evaluation.calibration import fit_temperature as fit_temperature
 from hypercover.evaluation.calibration import reliability_bins as reliability_bins
-from hypercover.evaluation.calibration import tempered as tempered
 from hypercover.evaluation.comparison import Comparison as Comparison
 from hypercover.evaluation.comparison import compare_models as compare_models
 from hypercover.evaluation.evaluate import Evaluation as Evaluation

@@ -26,7 +26,7 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import HypercoverError
 from hypercover.features.chain import Chain
 from hypercover.files import read_checksummed
-from hypercover.prediction.map_prediction import predict_image
+from hypercover.prediction.map_prediction import predict_bundle_to_files
 from hypercover.prediction.model_input import describe_training_image
 from hypercover.scene.legend import Legend
 from hypercover.scene.samples import Samples
@@ -166,7 +166,7 @@ def try_out(model: Any, document: Any, weights: bytes, target: Any) -> None:
     (folder / "weights.safetensors").write_bytes(weights)
     began, said = time.process_time(), ""
     try:
-        predict_image(folder, SCENE, target)
+        predict_bundle_to_files(folder, SCENE, target)
     except HypercoverError as error:
         said = str(error)
     assert len(said) < LONGEST

@@ -8,8 +8,8 @@ import pytest
 import rasterio
 
 from hypercover.classifiers.bundle import load_bundle
-from hypercover.evaluation.calibration import calibration_error, tempered
-from hypercover.prediction.scene_prediction import predict_layers
+from hypercover.evaluation.calibration import apply_temperature, calibration_error
+from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.scene.io.reading import open_scene
 
 pytestmark = pytest.mark.usefixtures("sketched")
@@ -53,15 +53,17 @@ def test_the_confidence_map_holds_the_scaled_probability_of_the_label(
     sure = desk.pixels(run.folder / "maps" / f"{model}-confidence.tif")
     classifier = load_bundle(run.folder / "models" / model).classifier
     layers = ("labels", "confidence", "probabilities")
-    own = predict_layers(classifier, open_scene(scene.image), layers=layers)
+    own = predict_scene(classifier, open_scene(scene.image), layers=layers)
     assert np.array_equal(own.labels, labels)
-    shares = tempered(own.probabilities, told["temperature"], axis=0)
+    shares = apply_temperature(own.probabilities.values, told["temperature"], axis=0)
     place = np.searchsorted(classifier.classes_, labels)
     expected = np.take_along_axis(shares, place[None], axis=0)[0]
     np.testing.assert_allclose(sure, expected, rtol=1e-4, atol=1e-6)
     test = desk.pixels(run.folder / "split.tif") == TEST
     right = labels[test] == scene.codes[test]
-    errors = [calibration_error(each[test], right) for each in (sure, own.confidence)]
+    errors = [
+        calibration_error(each[test], right) for each in (sure, own.confidence.values)
+    ]
     assert (told["error"], told["error_before"]) == pytest.approx(errors, abs=1e-4)
 
 

@@ -14,11 +14,11 @@ from hypercover.evaluation.calibration import (
     COVERAGES,
     Calibration,
     abstention_curve,
+    apply_temperature,
     calibration_error,
     fit_confidence_temperature,
     fit_temperature,
     reliability_bins,
-    tempered,
 )
 
 PIXELS = st.lists(
@@ -217,14 +217,14 @@ def loss(temperature, scores, labels):
 
 @given(SCORES, TEMPERATURES)
 def test_powers_of_a_softmax_are_the_softmax_of_divided_scores(scores, temperature):
-    found = tempered(softmax(scores, axis=1), temperature)
+    found = apply_temperature(softmax(scores, axis=1), temperature)
     np.testing.assert_allclose(found, softmax(scores / temperature, axis=1), atol=1e-9)
 
 
 @given(SCORES, TEMPERATURES)
 def test_the_order_of_classes_stays(scores, temperature):
     shares = softmax(scores, axis=1)
-    found = tempered(shares, temperature)
+    found = apply_temperature(shares, temperature)
     best = shares.argmax(axis=1)
     assert (found[np.arange(len(best)), best] == found.max(axis=1)).all()
     for before, after in zip(shares, found, strict=True):
@@ -235,19 +235,21 @@ def test_the_order_of_classes_stays(scores, temperature):
 @pytest.mark.parametrize("temperature", [None, 1, 1.0])
 def test_a_temperature_of_one_leaves_every_bit(temperature):
     shares = softmax(np.random.default_rng(0).normal(size=(5, 4)), axis=1)
-    assert np.array_equal(tempered(shares, temperature), shares)
+    assert np.array_equal(apply_temperature(shares, temperature), shares)
 
 
 def test_maps_are_tempered_along_their_classes_in_their_own_type():
     shares = softmax(np.random.default_rng(0).normal(size=(3, 4, 5)), axis=0)
-    found = tempered(shares.astype(np.float32), 3.0, axis=0)
+    found = apply_temperature(shares.astype(np.float32), 3.0, axis=0)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found[:, 2, 1], tempered(shares[:, 2, 1], 3.0), rtol=1e-5)
+    np.testing.assert_allclose(
+        found[:, 2, 1], apply_temperature(shares[:, 2, 1], 3.0), rtol=1e-5
+    )
 
 
 def test_thousands_of_equal_classes_do_not_vanish_when_sharpened():
     shares = np.full((1, 60_000), 1 / 60_000, np.float32)
-    np.testing.assert_allclose(tempered(shares, 0.05), shares, rtol=1e-3)
+    np.testing.assert_allclose(apply_temperature(shares, 0.05), shares, rtol=1e-3)
 
 
 @pytest.mark.parametrize("planted", [0.5, 1.0, 2.0, 4.0])
@@ -274,7 +276,7 @@ def test_the_calibration_error_of_a_planted_overconfidence_falls():
     found = fit_temperature(shares[half[0]], labels[half[0]], CLASSES)
     errors = []
     for temperature in (None, found):
-        sure = tempered(shares[half[1]], temperature)
+        sure = apply_temperature(shares[half[1]], temperature)
         answers = CLASSES[sure.argmax(axis=1)]
         errors.append(calibration_error(sure.max(axis=1), answers == labels[half[1]]))
     before, after = errors
@@ -286,7 +288,7 @@ def test_the_calibration_error_of_a_planted_overconfidence_falls():
 def test_pixels_that_are_all_right_ask_for_no_certainty(count):
     shares = np.tile([0.7, 0.1, 0.1, 0.1], (count, 1))
     found = fit_temperature(shares, np.full(count, 3), CLASSES)
-    sure = tempered(shares[0], found)[0]
+    sure = apply_temperature(shares[0], found)[0]
     # one pixel more, of any of four classes, is wrong three times in four
     assert sure == pytest.approx(1 - 0.75 / (count + 1), abs=1e-6)
 
@@ -303,7 +305,7 @@ def test_a_class_of_probability_zero_says_nothing():
 def test_zeros_and_ones_have_no_temperature():
     shares = np.eye(4)[[0, 1, 2, 3, 0]]
     assert fit_temperature(shares, [3, 7, 11, 40, 7], CLASSES) == 1
-    assert np.array_equal(tempered(shares, 5.0), shares)
+    assert np.array_equal(apply_temperature(shares, 5.0), shares)
 
 
 def test_a_confidence_is_fitted_though_the_rest_of_the_shares_is_not_to_be_believed():
@@ -321,7 +323,7 @@ def test_a_confidence_is_fitted_though_the_rest_of_the_shares_is_not_to_be_belie
     right = CLASSES[first] == labels
 
     def error(temperature):
-        return calibration_error(tempered(bent, temperature).max(axis=1), right)
+        return calibration_error(apply_temperature(bent, temperature).max(axis=1), right)
 
     by_classes = fit_temperature(bent, labels, CLASSES)
     assert (
@@ -340,7 +342,7 @@ def test_the_temperature_of_a_confidence_is_the_best_of_a_fine_grid(units):
     wanted = right + 0.5 / (units or 500), ~right + 0.5 / (units or 500)
 
     def loss(temperature):
-        sure = tempered(shares, temperature).max(axis=1)
+        sure = apply_temperature(shares, temperature).max(axis=1)
         return -np.sum(wanted[0] * np.log(sure) + wanted[1] * np.log(1 - sure))
 
     grid = np.geomspace(0.5, 10, 3001)
@@ -354,7 +356,7 @@ def test_units_that_are_all_right_ask_for_no_certainty(units):
     shares = np.tile([0.7, 0.1, 0.1, 0.1], (1000, 1))
     found = fit_confidence_temperature(shares, np.full(1000, 3), CLASSES, units=units)
     expected = (1 + 0.5 / units) / (1 + 1 / units)
-    assert tempered(shares[0], found).max() == pytest.approx(expected, abs=1e-5)
+    assert apply_temperature(shares[0], found).max() == pytest.approx(expected, abs=1e-5)
 
 
 def test_votes_without_doubt_keep_their_confidence():
@@ -397,4 +399,4 @@ def test_float32_probabilities_of_many_classes_are_fine():
 @pytest.mark.parametrize("temperature", [0, -1.0, np.inf, np.nan])
 def test_a_temperature_that_is_none_is_refused(temperature):
     with pytest.raises(CallError, match="must be a number above 0"):
-        tempered([0.9, 0.1], temperature)
+        apply_temperature([0.9, 0.1], temperature)

@@ -34,9 +34,9 @@ def test_pairs_are_those_of_the_summed_matrix(seeds, most):
     assert [pair.count for pair in found] == sorted(counts.values(), reverse=True)[:most]
     for pair in found:
         place = CODES.index(pair.first), CODES.index(pair.second)
-        assert len(pair.there) == matrix[place]
-        assert len(pair.back) == matrix[place[::-1]]
-        assert len(pair.there) >= len(pair.back)
+        assert len(pair.first_as_second) == matrix[place]
+        assert len(pair.second_as_first) == matrix[place[::-1]]
+        assert len(pair.first_as_second) >= len(pair.second_as_first)
         assert (
             pair.count == counts[max(pair.first, pair.second), min(pair.first, pair.second)]
         )
@@ -47,8 +47,8 @@ def test_places_are_where_the_errors_lie():
     predicted = np.array([[1, 1, 2], [2, 2, 2]])
     (pair,) = most_confused([answers_of(labels, predicted)] * 2)
     assert (pair.first, pair.second) == (1, 2)
-    assert sorted(pair.there.tolist()) == [[0, 2], [0, 2], [1, 2], [1, 2]]
-    assert pair.back.tolist() == [[0, 1], [0, 1]]
+    assert sorted(pair.first_as_second.tolist()) == [[0, 2], [0, 2], [1, 2], [1, 2]]
+    assert pair.second_as_first.tolist() == [[0, 1], [0, 1]]
 
 
 def test_nothing_confused_is_no_pair():

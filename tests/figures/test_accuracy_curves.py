@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hypercover.figures.accuracy_curves import draw_curve, draw_gap
+from hypercover.figures.accuracy_figures import draw_curve, draw_gap
 from hypercover.figures.canvas import save_figure, spread_labels
 
 SPLITS = ("random", "centre-free", "overlap-free")

@@ -8,7 +8,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 
 from hypercover.errors import LabelError
 from hypercover.evaluation.evaluate import ConfusedPair
-from hypercover.figures.accuracy_charts import draw_classes
+from hypercover.figures.accuracy_figures import draw_classes
 from hypercover.figures.canvas import save_figure
 from hypercover.figures.spectra import draw_confused
 from hypercover.scene.legend import Legend

@@ -9,8 +9,7 @@ import pytest
 import xarray as xr
 
 from hypercover.errors import LabelError, OutputError
-from hypercover.figures.accuracy_charts import draw_confusion
-from hypercover.figures.accuracy_curves import draw_training
+from hypercover.figures.accuracy_figures import draw_confusion, draw_training
 from hypercover.figures.canvas import save_figure, shorten, thinning_step
 from hypercover.figures.map_figures import (
     draw_check,
@@ -70,9 +69,8 @@ def test_labels_split_and_check_show_theirs(land, split, tmp_path):
     grey = shown[split.parts == 0]
     assert (grey == grey[:, :1]).all()
     predicted = np.roll(land.labels, 3, axis=1)
-    figure = draw_check(land.labels, predicted, split, "svm")
-    shown = land_colours(figure, land.shape, tmp_path)
     check = class_check(land.labels, predicted, split.parts)
+    shown = land_colours(draw_check(check, "svm"), land.shape, tmp_path)
     for entry in CHECK_LEGEND:
         assert (shown[check == entry.code] == entry.rgb).all()
 

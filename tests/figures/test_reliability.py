@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from hypercover.evaluation.calibration import Calibration
-from hypercover.figures.accuracy_charts import draw_reliability
-from hypercover.figures.accuracy_curves import draw_abstention
+from hypercover.figures.accuracy_figures import draw_abstention, draw_reliability
 from hypercover.figures.canvas import save_figure
 
 SURE = np.repeat([0.3, 0.7, 0.95], [10, 20, 70])

@@ -19,7 +19,6 @@ from hypercover.gis.map_writing import (
     class_check,
     fraction_writer,
     is_cog,
-    write_class_check,
     write_class_map,
     write_confidence,
 )
@@ -286,9 +285,8 @@ def test_check_is_blue_where_right_or_training_red_where_wrong_grey_else():
 
 def test_check_file_names_its_codes(labels, tmp_path):
     split = Split(np.where(labels > 0, 3, 0).astype(np.uint8))
-    write_class_check(
-        tmp_path / "k.tif", labels, np.ones_like(labels), split, GRID_OF_EXPORT
-    )
+    check = class_check(labels, np.ones_like(labels), split.parts)
+    write_class_map(tmp_path / "k.tif", check, CHECK_LEGEND, GRID_OF_EXPORT)
     with rasterio.open(tmp_path / "k.tif") as raster:
         found = raster.read(1)
     expected = np.select([labels == 0, labels == 1], [4, 1], 2)
@@ -300,14 +298,12 @@ def test_check_file_names_its_codes(labels, tmp_path):
 
 @pytest.mark.parametrize("simulated", [True, False])
 def test_maps_of_simulated_land_say_so(labels, tmp_path, simulated):
-    split = Split(np.where(labels > 0, 3, 0).astype(np.uint8))
     told = {"simulated": simulated}
     write_class_map(tmp_path / "m.tif", labels, Legend(), GRID_OF_EXPORT, **told)
-    write_class_check(tmp_path / "k.tif", labels, labels, split, GRID_OF_EXPORT, **told)
     write_confidence(
         tmp_path / "c.tif", np.zeros(GRID_OF_EXPORT.shape), GRID_OF_EXPORT, **told
     )
-    for name in ("m.tif", "k.tif", "c.tif"):
+    for name in ("m.tif", "c.tif"):
         assert open_scene(tmp_path / name).simulated is simulated
         with rasterio.open(tmp_path / name) as raster:
             assert (

@@ -21,7 +21,7 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, ModelError
 from hypercover.files import read_checksummed
 from hypercover.jobs.executor import InProcessExecutor
-from hypercover.prediction.map_prediction import predict_bundle, predict_image
+from hypercover.prediction.map_prediction import predict_bundle, predict_bundle_to_files
 from hypercover.prediction.model_input import describe_training_image
 from hypercover.prediction.tile_tasks import SceneSource
 from hypercover.scene.class_map import open_class_map
@@ -54,7 +54,7 @@ def model(tmp_path, scene):
 
 
 def test_a_model_maps_an_image(tmp_path, scene, model):
-    predict_image(model, scene, tmp_path / "map.tif")
+    predict_bundle_to_files(model, scene, tmp_path / "map.tif")
     assert (tmp_path / "map.tif").exists()
 
 
@@ -78,26 +78,26 @@ def test_classes_that_make_no_sense_are_refused(tmp_path, scene, model, legend):
         del document["card"]["legend"]
     (model / "model.json").write_text(json.dumps(document))
     with pytest.raises(ModelError, match="which classes it knows"):
-        predict_image(model, scene, tmp_path / "map.tif")
+        predict_bundle_to_files(model, scene, tmp_path / "map.tif")
     assert not (tmp_path / "map.tif").exists()
 
 
 def test_a_map_is_named_as_what_it_is(tmp_path, scene, model):
     with pytest.raises(CallError, match=r"give it the suffix \.tif"):
-        predict_image(model, scene, tmp_path / "map.png")
+        predict_bundle_to_files(model, scene, tmp_path / "map.png")
 
 
 def test_a_map_and_its_confidence_have_names_of_their_own(tmp_path, scene, model):
     path = tmp_path / "map.tif"
     with pytest.raises(CallError, match="give each a name of its own"):
-        predict_image(model, scene, path, confidence=path)
+        predict_bundle_to_files(model, scene, path, confidence=path)
     assert not path.exists()
 
 
 def test_all_maps_have_names_of_their_own(tmp_path, scene, model):
     maps = {"probabilities": tmp_path / "map.tiff", "entropy": tmp_path / "e.tif"}
     with pytest.raises(CallError, match=r"map\.tif; give each a name of its own"):
-        predict_image(model, scene, tmp_path / "map.tif", **maps)
+        predict_bundle_to_files(model, scene, tmp_path / "map.tif", **maps)
     assert not (tmp_path / "e.tif").exists()
 
 
@@ -105,11 +105,11 @@ def test_too_little_memory_for_the_program_is_told(tmp_path, scene, model):
     with pytest.raises(
         CallError, match=r"program alone takes .* MiB, and the limit is 48 MiB"
     ):
-        predict_image(model, scene, tmp_path / "map.tif", memory=50_000_000)
+        predict_bundle_to_files(model, scene, tmp_path / "map.tif", memory=50_000_000)
 
 
 def test_a_scene_without_a_file_keeps_no_tiles(tmp_path, scene, model):
-    predict_image(model, scene, tmp_path / "map.tif")
+    predict_bundle_to_files(model, scene, tmp_path / "map.tif")
     assert not list(tmp_path.glob(".*"))
 
 
@@ -197,7 +197,7 @@ def test_a_touched_image_goes_on_and_another_of_its_name_starts_anew(
     def predict():
         by = None if executor is None else executor()
         given = {} if by is None else {"source": source, "executor": by}
-        predict_image(line.model, source.open(), out, **given)
+        predict_bundle_to_files(line.model, source.open(), out, **given)
 
     release = stopping(2)
     with pytest.raises(KeyboardInterrupt):
@@ -282,9 +282,9 @@ def test_an_image_of_another_scale_is_brought_to_the_models(tmp_path, caplog, ow
         return open_scene(header, labels=False)
 
     model = of_land(written(own), tmp_path / "model")
-    predict_image(model, written(own), tmp_path / "own.tif")
+    predict_bundle_to_files(model, written(own), tmp_path / "own.tif")
     assert not caplog.records
-    predict_image(model, written(other), tmp_path / "other.tif", memory=None)
+    predict_bundle_to_files(model, written(other), tmp_path / "other.tif", memory=None)
     assert [
         record.message for record in caplog.records if "are converted" in record.message
     ]
@@ -302,7 +302,7 @@ def test_workers_convert_tiles_too(tmp_path):
     model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
     other = image(tmp_path, "other.tif", BOA)
     source = SceneSource(str(tmp_path / "other.tif"))
-    predict_image(
+    predict_bundle_to_files(
         model, other, tmp_path / "map.tif", source=source, executor=InProcessExecutor()
     )
     assert (open_class_map(tmp_path / "map.tif").codes == LAND).mean() > 0.999
@@ -316,11 +316,13 @@ def test_values_that_cannot_mean_the_same_are_refused(tmp_path):
         match=r"from [\d.]+ to [\d.]+ in band 1 and shares holds 0.*"
         "they do not mean the same; state its scale factor",
     ):
-        predict_image(model, shares, tmp_path / "map.tif")
+        predict_bundle_to_files(model, shares, tmp_path / "map.tif")
     assert not (tmp_path / "map.tif").exists()
     bare = of_land(shares, tmp_path / "bare")
     with pytest.raises(ModelError, match="or train again on images that state"):
-        predict_image(bare, image(tmp_path, "again.tif", WHOLE), tmp_path / "map.tif")
+        predict_bundle_to_files(
+            bare, image(tmp_path, "again.tif", WHOLE), tmp_path / "map.tif"
+        )
     # A scale stated in the image would not help: the model knows none to bring it to.
     with pytest.raises(ModelError, match="do not mean the same; give an image with values"):
         predict_bundle(bare, image(tmp_path, "bare.tif", WHOLE, stated=False))
@@ -329,10 +331,10 @@ def test_values_that_cannot_mean_the_same_are_refused(tmp_path):
 def test_where_one_states_its_scale_alone_that_is_said(tmp_path, caplog):
     model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
     bare = image(tmp_path, "bare.tif", WHOLE, stated=False)
-    predict_image(model, bare, tmp_path / "map.tif")
+    predict_bundle_to_files(model, bare, tmp_path / "map.tif")
     assert "states scale 0.0001 and offset 0, and bare states none" in caplog.text
     caplog.clear()
-    predict_image(
+    predict_bundle_to_files(
         of_land(bare, tmp_path / "no"), image(tmp_path, "i.tif", BOA), tmp_path / "m.tif"
     )
     assert "i states scale 0.0001 and offset -0.1, and the model was trained" in caplog.text
@@ -340,7 +342,7 @@ def test_where_one_states_its_scale_alone_that_is_said(tmp_path, caplog):
 
 def test_ranges_that_hardly_overlap_are_told(tmp_path, caplog):
     model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
-    predict_image(
+    predict_bundle_to_files(
         model, image(tmp_path, "light.tif", WHOLE, haze=0.6), tmp_path / "map.tif"
     )
     assert re.search(
@@ -354,4 +356,4 @@ def test_wavelengths_that_are_not_known_are_kept_as_such(tmp_path):
     model = of_land(scene.replace(cube=cube), tmp_path / "model")
     card = json.loads((model / "model.json").read_text())["card"]
     assert card["wavelengths"] == [490.0, None, 665.0, 842.0]
-    predict_image(model, scene.replace(cube=cube), tmp_path / "map.tif")
+    predict_bundle_to_files(model, scene.replace(cube=cube), tmp_path / "map.tif")

@@ -20,11 +20,10 @@ from sklearn.svm import SVC
 
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, SceneError
-from hypercover.evaluation.calibration import tempered
+from hypercover.evaluation.calibration import apply_temperature
 from hypercover.gis.map_writing import write_class_map
-from hypercover.prediction.map_prediction import predict_to_files
+from hypercover.prediction.map_prediction import predict_scene_to_files
 from hypercover.prediction.scene_prediction import (
-    predict_layers,
     predict_pixels,
     predict_scene,
 )
@@ -35,6 +34,7 @@ from hypercover.scene.scene import Scene, blank_invalid
 from hypercover.scene.tiling import tiles
 from hypercover.windows.windows import Windows
 
+LAYERS = ("labels", "confidence", "probabilities", "entropy")
 GRID = Grid(40, 53, "EPSG:32616", (20.0, 0.0, 500_000.0, 0.0, -20.0, 4_480_000.0))
 
 
@@ -64,6 +64,13 @@ def scene_of(values, nodata=None, grid=GRID, **fields):
 def scene():
     random = np.random.default_rng(4)
     return scene_of(random.normal(size=(3, 40, 53)).astype(np.float32))
+
+
+def predict_layers(*arguments, **options):
+    """Predict a scene into plain arrays; None for a layer that is not there."""
+    found = predict_scene(*arguments, **options)
+    layers = {name: found[name].values if name in found else None for name in LAYERS}
+    return SimpleNamespace(**layers)
 
 
 def window_by_window(classifier, scene):
@@ -158,7 +165,7 @@ def test_classifier_without_probabilities_gives_no_confidence(scene, tmp_path):
     spectra = np.random.default_rng(0).normal(size=(60, 3))
     svc = SVC().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
     assert predict_layers(svc, scene).confidence is None
-    written = predict_to_files(
+    written = predict_scene_to_files(
         svc, scene, tmp_path / "m.tif", confidence=tmp_path / "c.tif"
     )
     assert written == (tmp_path / "m.tif",)
@@ -217,7 +224,7 @@ def test_blank_invalid_keeps_the_type_and_leaves_whole_tiles_alone():
 def test_files_hold_what_the_memory_holds(scene, tmp_path):
     classifier = WindowMean(3)
     legend = Legend.of({3: "Corn", 7: "Soy"})
-    written = predict_to_files(
+    written = predict_scene_to_files(
         classifier,
         scene,
         tmp_path / "map.tif",
@@ -241,7 +248,7 @@ def test_files_hold_what_the_memory_holds(scene, tmp_path):
 @pytest.mark.parametrize("simulated", [True, False])
 def test_files_of_a_simulated_scene_say_so(scene, tmp_path, simulated):
     scene = scene.replace(simulated=simulated)
-    paths = predict_to_files(
+    paths = predict_scene_to_files(
         WindowMean(3), scene, tmp_path / "map.tif", confidence=tmp_path / "sure.tif"
     )
     for path in paths:
@@ -255,7 +262,7 @@ def test_streamed_file_is_the_same_for_every_tile_size(tmp_path):
     scene = scene_of(random, grid=grid)
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
     for path, memory in zip(files, [2**16, 2**28], strict=True):
-        predict_to_files(WindowMean(1), scene, path, memory=memory)
+        predict_scene_to_files(WindowMean(1), scene, path, memory=memory)
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -274,10 +281,10 @@ def test_failure_half_way_leaves_the_old_map_and_nothing_else(scene, tmp_path):
         def predict_dense(self, tile, memory=None):
             raise KeyboardInterrupt
 
-    predict_to_files(WindowMean(), scene, tmp_path / "map.tif")
+    predict_scene_to_files(WindowMean(), scene, tmp_path / "map.tif")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(KeyboardInterrupt):
-        predict_to_files(
+        predict_scene_to_files(
             Failing(), scene, tmp_path / "map.tif", confidence=tmp_path / "c.tif"
         )
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -304,7 +311,7 @@ def test_scene_cut_short_is_a_scene_error_and_leaves_no_map(tmp_path):
     with rioxarray.open_rasterio(path) as cube:
         scene = Scene(cube, name="cut")
         with pytest.raises(SceneError, match=r"cut cannot be read at rows 0 to"):
-            predict_to_files(WindowMean(), scene, tmp_path / "map.tif")
+            predict_scene_to_files(WindowMean(), scene, tmp_path / "map.tif")
     assert [item.name for item in tmp_path.iterdir()] == ["cut.tif"]
 
 
@@ -325,7 +332,6 @@ def test_any_integer_scene_is_mapped_as_window_by_window(values, margin):
 
 
 IDENTITY = {"model": "m", "image": "i"}
-LAYERS = ("labels", "confidence", "probabilities", "entropy")
 
 
 def test_probabilities_and_entropy_are_those_of_the_model():
@@ -350,7 +356,7 @@ def test_files_of_probabilities_name_their_bands(scene, tmp_path):
     paths = {layer: tmp_path / f"{layer}.tif" for layer in LAYERS[1:]}
     legend = Legend.of({3: "Corn", 7: "Soy"})
     classifier = WindowMean(1)
-    predict_to_files(classifier, scene, tmp_path / "map.tif", legend=legend, **paths)
+    predict_scene_to_files(classifier, scene, tmp_path / "map.tif", legend=legend, **paths)
     found = predict_layers(classifier, scene, layers=LAYERS)
     with rasterio.open(tmp_path / "probabilities.tif") as raster:
         assert raster.descriptions == ("Corn", "Soy", "Class 40")
@@ -393,7 +399,7 @@ def test_a_temperature_scales_all_but_the_labels(scene, temperature):
             classifier, scene, layers=LAYERS, memory=2**18, temperature=temperature
         )
         np.testing.assert_array_equal(found.labels, own.labels)
-        shares = tempered(own.probabilities, temperature, axis=0)
+        shares = apply_temperature(own.probabilities, temperature, axis=0)
         np.testing.assert_allclose(found.probabilities, shares, rtol=1e-4)
         place = np.searchsorted(classifier.classes_, own.labels)
         sure = np.take_along_axis(found.probabilities, place[None], axis=0)[0]
@@ -443,7 +449,9 @@ def test_shares_of_an_svm_that_are_scaled_are_probabilities(scene):
         predict_layers(svm, scene, layers=layers)
     found = predict_layers(svm, scene, layers=layers, temperature=2.0)
     pixels = scene.cube.values.reshape(scene.n_bands, -1).T
-    expected = tempered(svm.predict_proba(pixels), 2.0).T.reshape(found.probabilities.shape)
+    expected = apply_temperature(svm.predict_proba(pixels), 2.0).T.reshape(
+        found.probabilities.shape
+    )
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
     np.testing.assert_allclose(found.confidence, expected.max(axis=0), rtol=1e-5)
 
@@ -506,9 +514,9 @@ def stopped(tmp_path):
     values = np.random.default_rng(4).normal(size=(3, 300, 530)).astype(np.float32)
     scene = scene_of(values, grid=Grid(300, 530))
     target = tmp_path / "out" / "map.tif"
-    predict_to_files(WindowMean(1), scene, tmp_path / "whole.tif")
+    predict_scene_to_files(WindowMean(1), scene, tmp_path / "whole.tif")
     with pytest.raises(KeyboardInterrupt):
-        predict_to_files(Stopping(4), scene, target, identity=IDENTITY)
+        predict_scene_to_files(Stopping(4), scene, target, identity=IDENTITY)
     assert [path.name for path in target.parent.iterdir()] == [".map.tif.tiles"]
     kept = target.parent / ".map.tif.tiles"
     assert len(list(kept.glob("*.tile"))) == 4
@@ -521,7 +529,7 @@ def go_on(stopped, **changes):
     """Finish, check the map, and return how many tiles were predicted and the progress."""
     counting, seen = Stopping(), []
     options = {"identity": IDENTITY, "progress": lambda *now: seen.append(now)} | changes
-    predict_to_files(counting, stopped.scene, stopped.target, **options)
+    predict_scene_to_files(counting, stopped.scene, stopped.target, **options)
     assert stopped.target.read_bytes() == stopped.whole.read_bytes()
     names = {path.name for path in stopped.target.parent.iterdir()}
     assert names >= {"map.tif", "map.tif.aux.xml", "map.qml"}
@@ -580,7 +588,7 @@ def test_a_plan_that_is_damaged_makes_the_tiles_worthless(stopped):
 def test_what_others_put_beside_the_tiles_stays(stopped):
     other = stopped.kept / "notes.txt"
     other.write_text("mine")
-    predict_to_files(Stopping(), stopped.scene, stopped.target, identity=IDENTITY)
+    predict_scene_to_files(Stopping(), stopped.scene, stopped.target, identity=IDENTITY)
     assert [path.name for path in stopped.kept.iterdir()] == ["notes.txt"]
 
 

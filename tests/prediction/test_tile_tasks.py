@@ -21,7 +21,7 @@ from hypercover.experiment.tasks.feature_tiles import write_features
 from hypercover.features.chain import Chain
 from hypercover.jobs.executor import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
-from hypercover.prediction.map_prediction import predict_image
+from hypercover.prediction.map_prediction import predict_bundle_to_files
 from hypercover.prediction.tile_tasks import SceneSource, WorkFolder, check_tile_range
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.scene import Scene
@@ -214,8 +214,10 @@ def test_a_map_by_several_processes_is_that_of_one(
 ):
     source = SceneSource(str(image[0]))
     one, two = tmp_path / "one.tif", tmp_path / "two.tif"
-    predict_image(models / name, source.open(), one, confidence=tmp_path / "c1.tif")
-    predict_image(
+    predict_bundle_to_files(
+        models / name, source.open(), one, confidence=tmp_path / "c1.tif"
+    )
+    predict_bundle_to_files(
         models / name,
         source.open(),
         two,
@@ -235,16 +237,16 @@ def test_a_model_on_profiles_is_mapped_with_an_overlap_where_it_is_asked_for(
     image, models, tmp_path
 ):
     source = SceneSource(str(image[0]))
-    predict_image(models / "spatial", source.open(), tmp_path / "one.tif")
+    predict_bundle_to_files(models / "spatial", source.open(), tmp_path / "one.tif")
     with pytest.raises(CallError, match="--overlap"):
-        predict_image(
+        predict_bundle_to_files(
             models / "spatial",
             source.open(),
             tmp_path / "two.tif",
             source=source,
             executor=InProcessExecutor(),
         )
-    predict_image(
+    predict_bundle_to_files(
         models / "spatial",
         source.open(),
         tmp_path / "two.tif",

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hypercover.evaluation.run_metrics import LegendRow
+from hypercover.evaluation.run_metrics import RunMetrics
 from hypercover.figures.map_figures import choose_composites
-from hypercover.prediction.scene_prediction import predict_layers
+from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.report.report import write_report
 from hypercover.report.scene_view import (
     LEVELS,
@@ -162,10 +162,10 @@ def test_mapping_a_scene_fills_the_ranking(land):
     cube = xr.DataArray(shares.astype(np.float32), dims=("band", "y", "x"))
     scene = Scene(cube, land.labels, land.legend)
     ranking = ClassRanking.of(scene.shape, Shares())
-    found = predict_layers(Shares(), scene, on_scores=ranking.add)
+    found = predict_scene(Shares(), scene, on_probabilities=ranking.add)
     assert np.array_equal(ranking.codes[0], found.labels)
-    assert ranking.shares[0] == pytest.approx(255 * found.confidence, abs=0.51)
-    assert found.probabilities is None
+    assert ranking.shares[0] == pytest.approx(255 * found.confidence.values, abs=0.51)
+    assert list(found) == ["labels", "confidence"]
 
 
 def test_a_model_without_shares_has_an_empty_ranking(land, tmp_path):
@@ -176,8 +176,9 @@ def test_a_model_without_shares_has_an_empty_ranking(land, tmp_path):
             return np.full(len(X), 4)
 
     ranking = ClassRanking.of(land.shape, Plain())
-    found = predict_layers(Plain(), land, on_scores=ranking.add)
-    view = ModelView.of(found.labels, found.confidence, ranking, calibrated=False)
+    found = predict_scene(Plain(), land, on_probabilities=ranking.add)
+    assert "confidence" not in found
+    view = ModelView.of(found.labels.values, None, ranking, calibrated=False)
     view.save(tmp_path / "map.npz")
     again = ModelView.load(tmp_path / "map.npz", land.shape)
     assert again.confidence is None
@@ -186,10 +187,10 @@ def test_a_model_without_shares_has_an_empty_ranking(land, tmp_path):
 
 
 def page_of(folder, models=("svm", "cnn")):
-    rows = (LegendRow(code=1, name="</script><b>", color="#112233"),)
-    return read_viewer_data(
-        folder, list(models), classes=rows, main_name="blocks", crs="", best="cnn"
-    )
+    legend = [{"code": 1, "name": "</script><b>", "color": "#112233"}]
+    models, split = {name: {} for name in models}, {"kind": "blocks"}
+    record = {"legend": legend, "models": models, "split": split, "best": "cnn"}
+    return read_viewer_data(folder, RunMetrics.model_validate(record))
 
 
 def test_the_page_takes_every_array_as_it_was(run_folder, maps, split):

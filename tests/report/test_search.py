@@ -10,7 +10,7 @@ import pytest
 
 from hypercover.errors import CallError
 from hypercover.evaluation.run_metrics import SearchTable, read_search
-from hypercover.figures.accuracy_charts import draw_search
+from hypercover.figures.accuracy_figures import draw_search
 from hypercover.figures.canvas import save_figure
 from hypercover.figures.formatting import describe_accuracy_drop
 from hypercover.report.report import grid_rows, write_report

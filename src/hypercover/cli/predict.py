@@ -82,7 +82,7 @@ def predict(
         )
     options.warn_of_fill(scene)
     with bar("Predicting") as advance:
-        item = map_prediction.predict_image(
+        item = map_prediction.predict_bundle_to_files(
             model,
             scene,
             out,

@@ -76,7 +76,7 @@ def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int])
     from hypercover.cli.tables import show
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.search.search import measure_scaling, scaling_csv
-    from hypercover.figures.accuracy_curves import draw_scaling
+    from hypercover.figures.accuracy_figures import draw_scaling
     from hypercover.figures.canvas import save_figure
     from hypercover.files import write_text
 

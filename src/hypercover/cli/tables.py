@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hypercover.cli.terminal import new_console, plain, say
-from hypercover.evaluation.run_metrics import ModelMetrics, RunMetrics, SplitResults
+from hypercover.evaluation.run_metrics import ModelMetrics, RunMetrics
 from hypercover.figures import formatting
 from hypercover.report import descriptions
 from hypercover.scene.metadata import origin_label
@@ -94,7 +94,7 @@ def accuracy_table(metrics: RunMetrics) -> Table:
     )
     title = _title(f"{metrics.name}: accuracy in %", metrics)
     table = new_table(title, left=("split", "model"), right=numbers)
-    for label, part in _parts(metrics).items():
+    for label, part in metrics.splits.items():
         for name, model in part.models.items():
             table.add_row(
                 table_cell(label),
@@ -141,18 +141,11 @@ def _title(text: str, metrics: RunMetrics) -> str:
     return f"{text} ({origin})" if origin else text
 
 
-def _parts(metrics: RunMetrics) -> dict[str, SplitResults]:
-    """Return the results under all splits, the main one first."""
-    gap = metrics.gap is not None
-    name = descriptions.main_split_name(metrics.split.kind, metrics.beside, gap=gap)
-    return {name: metrics, **metrics.beside}
-
-
 def spread_lines(metrics: RunMetrics) -> list[str]:
     """Explain the ± of the table, if it has any."""
     drawn = {
         label: (len(model.repeats), model.folds)
-        for label, part in _parts(metrics).items()
+        for label, part in metrics.splits.items()
         for model in part.models.values()
     }
     return list(filter(None, [descriptions.describe_spread(drawn)]))
@@ -184,7 +177,7 @@ def _gap_tables(metrics: RunMetrics) -> list[Table]:
 def _calibration_lines(metrics: RunMetrics) -> list[str]:
     """Give the calibration errors on test pixels, one line per split."""
     lines = []
-    for label, part in _parts(metrics).items():
+    for label, part in metrics.splits.items():
         errors = []
         for name, model in part.models.items():
             if (calibration := model.calibration) is not None:
@@ -199,7 +192,7 @@ def _calibration_lines(metrics: RunMetrics) -> list[str]:
 def _unscored_lines(metrics: RunMetrics) -> list[str]:
     """Name the classes that a split cannot score, one line per split."""
     lines = []
-    for label, part in _parts(metrics).items():
+    for label, part in metrics.splits.items():
         if missing := part.split.unscored:
             listed = ", ".join(f"{row.name} ({row.reason})" for row in missing)
             lines.append(f"Not scored under {label}: {listed}.")
@@ -209,7 +202,7 @@ def _unscored_lines(metrics: RunMetrics) -> list[str]:
 def interval_lines(metrics: RunMetrics) -> list[str]:
     """Describe what the intervals are based on, one line per split."""
     lines = []
-    for label, part in _parts(metrics).items():
+    for label, part in metrics.splits.items():
         intervals = [model.interval for model in part.models.values() if model.interval]
         units = {(each.unit, each.units, each.too_few) for each in intervals}
         lines += [
@@ -232,7 +225,7 @@ def _choice_lines(metrics: RunMetrics) -> list[str]:
                 *formatting.suggest_wider_grid(table),
             )
         )
-        for label, part in _parts(metrics).items()
+        for label, part in metrics.splits.items()
         for name, model in part.models.items()
         if model.search is not None
         for table in [model.search.model_dump()]
@@ -242,7 +235,7 @@ def _choice_lines(metrics: RunMetrics) -> list[str]:
 def _feature_lines(metrics: RunMetrics) -> list[str]:
     """Say what image features carry across a split, one line per split and chain."""
     lines = []
-    for label, part in _parts(metrics).items():
+    for label, part in metrics.splits.items():
         models: dict[str, list[str]] = {}
         for name, model in part.models.items():
             if features := model.leakage.features:

@@ -274,7 +274,7 @@ _OFF = 1e-3
 """How far a sum of probabilities may be from one: float32 and rounding in files."""
 
 
-def tempered(
+def apply_temperature(
     probabilities: npt.ArrayLike, temperature: float | None, axis: int = -1
 ) -> Shares:
     """Return probabilities under a temperature: the power 1 / T of each, summing to one.
@@ -297,7 +297,7 @@ def tempered(
 
     Examples
     --------
-    >>> tempered([0.9, 0.1], 2).round(3).tolist()
+    >>> apply_temperature([0.9, 0.1], 2).round(3).tolist()
     [0.75, 0.25]
     """
     given = np.asarray(probabilities)
@@ -355,7 +355,7 @@ def fit_temperature(
 
     >>> sure = np.tile([0.99, 0.01], (1000, 1))
     >>> T = fit_temperature(sure, [1] * 900 + [2] * 100, classes=[1, 2])
-    >>> tempered(sure[0], T).round(2).tolist()
+    >>> apply_temperature(sure[0], T).round(2).tolist()
     [0.9, 0.1]
     """
     shares, hits = _checked_probabilities(probabilities, labels, classes)
@@ -406,7 +406,7 @@ def fit_confidence_temperature(
     --------
     >>> modest = np.tile([0.6, 0.4], (1000, 1))
     >>> T = fit_confidence_temperature(modest, [1] * 900 + [2] * 100, classes=[1, 2])
-    >>> tempered(modest[0], T).round(2).tolist()
+    >>> apply_temperature(modest[0], T).round(2).tolist()
     [0.9, 0.1]
     """
     shares, hits = _checked_probabilities(probabilities, labels, classes)
@@ -414,7 +414,7 @@ def fit_confidence_temperature(
     right = hits[np.arange(len(shares)), shares.argmax(axis=1)]
 
     def loss(log_temperature: float) -> float:
-        sure = tempered(shares, math.exp(log_temperature)).max(axis=1)
+        sure = apply_temperature(shares, math.exp(log_temperature)).max(axis=1)
         sure = np.clip(sure, _LEAST, 1 - _LEAST)
         imagined = np.mean(np.log(sure) + np.log1p(-sure)) / (2 * units)
         return -float(np.mean(np.log(np.where(right, sure, 1 - sure))) + imagined)

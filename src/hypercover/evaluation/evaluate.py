@@ -243,15 +243,15 @@ class ConfusedPair:
     """Code of the class whose pixels were taken for the other more often."""
     second: int
     """Code of the other class."""
-    there: Places
+    first_as_second: Places
     """Row and column (n, 2) of the pixels of the first that were taken for the second."""
-    back: Places
+    second_as_first: Places
     """Row and column (n, 2) of the pixels of the second that were taken for the first."""
 
     @property
     def count(self) -> int:
         """Pixels that were confused, both ways."""
-        return len(self.there) + len(self.back)
+        return len(self.first_as_second) + len(self.second_as_first)
 
 
 def most_confused(answers: Sequence[Predictions], most: int = 3) -> list[ConfusedPair]:

@@ -258,11 +258,16 @@ class LeakageMetrics(ResultModel):
     features: FeatureLeakageMetrics | None = None
 
 
-class ClassScore(ResultModel):
-    """Accuracy of one class; counts are means if the run has several seeds."""
+class ClassName(ResultModel):
+    """Code and name of a class."""
 
     code: Integer
     name: str = ""
+
+
+class ClassScore(ClassName):
+    """Accuracy of one class; counts are means if the run has several seeds."""
+
     train_count: Number | None = None
     test_count: Number | None = None
     producers_accuracy: Share = None
@@ -404,11 +409,9 @@ class PartCount(ResultModel):
     per_class: dict[int, Number] = {}
 
 
-class UnscoredClass(ResultModel):
+class UnscoredClass(ClassName):
     """A class that cannot be scored."""
 
-    code: Integer
-    name: str = ""
     reason: str = ""
 
 
@@ -458,11 +461,9 @@ class SceneMetrics(ResultModel):
     losses: list[str] = []
 
 
-class LegendRow(ResultModel):
+class LegendRow(ClassName):
     """One class; the pattern keeps anything but a colour out of style sheets."""
 
-    code: Integer
-    name: str = ""
     color: str = Field(default="#999999", pattern="^#[0-9a-fA-F]{6}$")
 
 
@@ -510,19 +511,13 @@ class LearningCurve(ResultModel):
     rows: list[CurvePoint] = []
 
 
-class MissingClass(ResultModel):
-    """A class without a training pixel."""
-
-    code: Integer
-    name: str = ""
-
-
 class MapTraining(TrainingPixels):
     """The pixels that the mapping models were trained on."""
 
     source: Annotated[Literal["all", "split"], Field(alias="from")] = "split"
     again: bool = True
-    missing: list[MissingClass] = []
+    missing: list[ClassName] = []
+    """Classes without a training pixel."""
 
 
 class RunMetrics(SplitResults):
@@ -542,6 +537,30 @@ class RunMetrics(SplitResults):
     gap: LeakGap | None = None
     curve: LearningCurve | None = None
     map: MapTraining | None = None
+
+    @property
+    def main_name(self) -> str:
+        """Name of the main split in tables, lines and figures.
+
+        Examples
+        --------
+        >>> blocks = {"split": {"kind": "blocks"}, "beside": {"random": {}}}
+        >>> RunMetrics.model_validate(blocks).main_name
+        'blocks'
+        >>> RunMetrics.model_validate(blocks | {"beside": {"blocks": {}}}).main_name
+        'blocks (main)'
+        >>> RunMetrics.model_validate(blocks | {"gap": {}}).main_name
+        'overlap-free'
+        """
+        kind = self.split.kind
+        if self.gap is not None:
+            return "overlap-free"
+        return f"{kind} (main)" if kind in self.beside else kind
+
+    @property
+    def splits(self) -> dict[str, SplitResults]:
+        """Results under each split by its name, the main one first."""
+        return {self.main_name: self, **self.beside}
 
 
 def read_run_metrics(folder: Path) -> RunMetrics:

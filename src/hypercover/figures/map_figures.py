@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from hypercover.errors import LabelError
 from hypercover.figures import canvas
-from hypercover.gis.map_writing import CHECK_LEGEND, RIGHT, WRONG, class_check
+from hypercover.gis.map_writing import CHECK_LEGEND, RIGHT, WRONG
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import labelled_name
 from hypercover.scene.nodata import valid_pixels
@@ -205,9 +205,8 @@ def draw_confidence(confidence: npt.NDArray[np.floating], title: str) -> Figure:
     )
 
 
-def draw_check(labels: Codes, predicted: Codes, split: Split, title: str) -> Figure:
-    """Draw the class check: blue = right or training, red = wrong, grey = unlabelled."""
-    check = class_check(labels, predicted, split.parts)
+def draw_check(check: Bytes, title: str) -> Figure:
+    """Draw a class check: blue = right or training, red = wrong, grey = unlabelled."""
     right, wrong = (np.count_nonzero(check == code) for code in (RIGHT, WRONG))
     judged = right + wrong
     share = f"{100 * right / judged:.1f} % of {judged:,}" if judged else "none of 0"

@@ -199,7 +199,10 @@ def _draw_pair(
             axes, scene, mean, spread, alpha=0.13, color=color, lw=1.6, label=_wrap(name)
         )
     for places, (true, predicted), color in zip(
-        (pair.there, pair.back), (names, names[::-1]), _COLORS, strict=True
+        (pair.first_as_second, pair.second_as_first),
+        (names, names[::-1]),
+        _COLORS,
+        strict=True,
     ):
         if len(places):
             first = _wrap(f"{format_count(len(places))} px of {true}")

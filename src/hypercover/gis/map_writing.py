@@ -1,7 +1,7 @@
 """Class maps, class checks and confidence maps as GeoTIFF with names and styles for a GIS."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,7 +17,7 @@ from hypercover.scene.io.geotiff import class_raster_writer, geotiff_writer
 from hypercover.scene.io.raster import open_dataset
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.metadata import Origin
-from hypercover.splits.split import PARTS, Split
+from hypercover.splits.split import PARTS
 from hypercover.types import Array, Bytes, Codes
 
 RIGHT, WRONG, TRAINING, UNLABELLED = 1, 2, 3, 4
@@ -179,38 +179,33 @@ def _origin_tags(origin: Origin) -> dict[str, str]:
     return tags
 
 
-@contextmanager
 def class_map_writer(
     path: str | Path, legend: Legend, grid: Grid, **origin: Unpack[Origin]
-) -> Iterator[Any]:
+) -> AbstractContextManager[Any]:
     """Open a class map to be written window by window, with names and colours.
 
-    Yields a rasterio dataset whose ``write(codes, 1, window=...)`` takes
+    The context is a rasterio dataset whose ``write(codes, 1, window=...)`` takes
     codes; when the block ends without error the map, its ``.aux.xml`` and its
     ``.qml`` are in place.
     """
-    style = {Path(path).with_suffix(".qml"): palette_style(legend)}
-    with class_raster_writer(
-        Path(path),
-        legend,
-        grid,
-        tags=_origin_tags(origin),
-        texts=style,
-        cloud_optimised=True,
-    ) as raster:
-        yield raster
+    tags, style = (
+        _origin_tags(origin),
+        {Path(path).with_suffix(".qml"): palette_style(legend)},
+    )
+    return class_raster_writer(
+        Path(path), legend, grid, tags=tags, texts=style, cloud_optimised=True
+    )
 
 
-@contextmanager
 def fraction_writer(
     path: str | Path, names: Sequence[str], grid: Grid, **origin: Unpack[Origin]
-) -> Iterator[Any]:
+) -> AbstractContextManager[Any]:
     """Open a map of fractions from 0 to 1, one band per name, NaN = no data.
 
     Confidence, entropy and probabilities are such maps.  The QGIS style shows the
     first band.
     """
-    with geotiff_writer(
+    return geotiff_writer(
         Path(path),
         grid,
         np.float32,
@@ -219,8 +214,7 @@ def fraction_writer(
         tags=_origin_tags(origin),
         texts={Path(path).with_suffix(".qml"): fraction_style()},
         cloud_optimised=True,
-    ) as raster:
-        yield raster
+    )
 
 
 def _check_shape(values: Array, grid: Grid) -> None:
@@ -319,16 +313,3 @@ def write_confidence(
     _check_shape(confidence, grid)
     with fraction_writer(path, ("confidence",), grid, **origin) as raster:
         raster.write(confidence.astype(np.float32), 1)
-
-
-def write_class_check(
-    path: str | Path,
-    labels: Codes,
-    predicted: Codes,
-    split: Split,
-    grid: Grid,
-    **origin: Unpack[Origin],
-) -> None:
-    """Write the class check: blue = right or training, red = wrong, grey = unlabelled."""
-    check = class_check(labels, predicted, split.parts)
-    write_class_map(path, check, CHECK_LEGEND, grid, **origin)

@@ -69,7 +69,7 @@ def predict_bundle(
     Raises
     ------
     ModelError
-        As :func:`predict_image`.
+        As :func:`predict_bundle_to_files`.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def predict_bundle(
     )
 
 
-def predict_image(
+def predict_bundle_to_files(
     model: Path,
     scene: Scene,
     out: Path,
@@ -175,7 +175,7 @@ def predict_image(
         features = model_input.compute_features(
             progress=subprogress(progress, 0, 2) if in_memory else None
         )
-        predict_to_files(
+        predict_scene_to_files(
             model_input.bundle.classifier,
             features,
             raw,
@@ -214,7 +214,7 @@ def _finish_class_map(
         raw.parent.rmdir()
 
 
-def predict_to_files(
+def predict_scene_to_files(
     classifier: Any,
     scene: Scene,
     map_path: Path,
@@ -249,26 +249,10 @@ def predict_to_files(
     predictor = TilePredictor.of(classifier, scene, tuple(paths), memory, temperature)
     paths = {layer: path for layer, path in paths.items() if layer in predictor.layers}
     legend = map_writing.complete_legend(legend or scene.legend, predictor.codes)
-    if identity is None:
-        _write_layers(predictor, paths, legend, progress)
-        return tuple(paths.values())
-    store = predictor.tile_store(map_path, identity)
-    predictor.predict_missing(store, progress=progress)
-    _write_layers(predictor, paths, legend, store=store)
-    store.remove()
-    for path in paths.values():
-        remove_abandoned_drafts(path)
-    return tuple(paths.values())
-
-
-def _write_layers(
-    predictor: TilePredictor,
-    paths: Mapping[str, Path],
-    legend: Legend,
-    progress: Progress | None = None,
-    store: TileStore | None = None,
-) -> None:
-    """Write all layers tile by tile; the files appear after the last tile."""
+    store = None if identity is None else predictor.tile_store(map_path, identity)
+    if store is not None:
+        predictor.predict_missing(store, progress=progress)
+        progress = None
     with predictor.gdal_cache(), ExitStack() as stack:
         files = {
             layer: stack.enter_context(_layer_writer(predictor, layer, path, legend))
@@ -279,6 +263,11 @@ def _write_layers(
             for layer, array in layers.items():
                 bands, file = array if array.ndim == 3 else array[None], files[layer]
                 file.write(bands.astype(file.dtypes[0], copy=False), window=window)
+    if store is not None:
+        store.remove()
+        for path in paths.values():
+            remove_abandoned_drafts(path)
+    return tuple(paths.values())
 
 
 def _layer_writer(predictor: TilePredictor, layer: str, path: Path, legend: Legend) -> Any:
@@ -325,14 +314,14 @@ def _predict_tiles(
     model_input: ModelInput,
     source: SceneSource,
     target: Path,
-    layers: Sequence[str],
+    layers: list[str],
     settings: Mapping[str, Any],
     executor: Executor,
     progress: Progress | None,
 ) -> None:
-    """Predict all tiles of a map by several processes, for `predict_to_files` to write.
+    """Predict all tiles of a map by several processes, for `predict_scene_to_files` to write.
 
-    ``layers`` come in the order in which `predict_to_files` predicts them; ``settings`` are
+    ``layers`` come in the order in which `predict_scene_to_files` predicts them; ``settings`` are
     the path of the model, the device, and the bytes that each process may take.
     """
     levels = model_input.border_levels()
@@ -341,11 +330,11 @@ def _predict_tiles(
         **settings,
         "source": source.to_json(),
         "target": str(target.absolute()),
-        "layers": list(layers),
+        "layers": layers,
         "overlap": model_input.overlap,
         "levels": levels,
     }
-    key = tile_tasks.plan_key({"identity": model_input.identity, "layers": list(layers)})
+    key = tile_tasks.plan_key({"identity": model_input.identity, "layers": layers})
     work = WorkFolder.of(target)
     tasks = tile_tasks.make_tasks("predict_tiles", len(predictor.tiles()), key)
     work.run(tasks, job, executor, REGISTRY, progress)

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import xarray as xr
 from rasterio.errors import RasterioError
 
 from hypercover.errors import ModelError, SceneError, counted
-from hypercover.evaluation.calibration import tempered
+from hypercover.evaluation.calibration import apply_temperature
 from hypercover.memory import available_bytes
 from hypercover.scene.grid import with_coordinates, with_grid
 from hypercover.scene.io.gdal import gdal_env
@@ -47,20 +47,6 @@ GDAL_CACHE = 2**26
 
 
 _CALIBRATED = ("probabilities", "entropy")
-_SCALED = ("confidence", *_CALIBRATED, "scores")
-_PER_CLASS = ("probabilities", "scores")
-
-
-def _empty_layers(names: Iterable[str], codes: Ints, shape: tuple[int, int]) -> Arrays:
-    """Return layers (y, x) without data."""
-    return {
-        name: np.zeros(shape, code_type(codes))
-        if name == "labels"
-        else np.full(
-            (len(codes), *shape) if name in _PER_CLASS else shape, np.nan, np.float32
-        )
-        for name in names
-    }
 
 
 def has_confidence(classifier: Any) -> bool:
@@ -134,8 +120,7 @@ def _predict_dense(classifier: Any, values: Array, valid: Mask, memory: int) -> 
     """Return the layers (…, pixel) of a classifier that sees windows."""
     shares = np.asarray(classifier.predict_dense(values, memory=memory))[:, valid]
     labels = np.asarray(classifier.classes_)[shares.argmax(axis=0)]
-    layers = {"labels": labels, "confidence": shares.max(axis=0)}
-    return layers | dict.fromkeys(_PER_CLASS, shares)
+    return {"labels": labels, "confidence": shares.max(axis=0), "probabilities": shares}
 
 
 def predict_spectra(classifier: Any, spectra: Array, names: set[str]) -> Arrays:
@@ -149,10 +134,8 @@ def predict_spectra(classifier: Any, spectra: Array, names: set[str]) -> Arrays:
     own = hasattr(classifier, "confidence")
     if "confidence" in names and own:
         result["confidence"] = np.asarray(classifier.confidence(spectra))
-    scored = not names.isdisjoint((*_CALIBRATED, "scores"))
-    if scored or ("confidence" in names and not own):
-        shares = np.asarray(classifier.predict_proba(spectra)).T
-        result["probabilities"] = result["scores"] = shares
+    if not names.isdisjoint(_CALIBRATED) or ("confidence" in names and not own):
+        result["probabilities"] = shares = np.asarray(classifier.predict_proba(spectra)).T
         if not own:
             result["confidence"] = _of_labels(shares, result["labels"], classifier.classes_)
     return result
@@ -163,9 +146,9 @@ def scale_probabilities(layers: Arrays, classes: Array, temperature: float) -> A
 
     The labels stay, even where rounding makes two classes equally probable.
     """
-    shares = tempered(layers["probabilities"], temperature, axis=0)
+    shares = apply_temperature(layers["probabilities"], temperature, axis=0)
     confidence = _of_labels(shares, layers["labels"], classes)
-    return layers | {"probabilities": shares, "scores": shares, "confidence": confidence}
+    return layers | {"probabilities": shares, "confidence": confidence}
 
 
 def _of_labels(shares: Array, labels: Array, classes: Array) -> Array:
@@ -251,7 +234,11 @@ class TilePredictor:
 
     def empty_layers(self, shape: tuple[int, int]) -> Arrays:
         """Return all layers of (rows, columns), without data."""
-        return _empty_layers(self.layers, self.codes, shape)
+        layers: Arrays = {name: np.full(shape, np.nan, np.float32) for name in self.layers}
+        layers["labels"] = np.zeros(shape, code_type(self.codes))
+        if "probabilities" in layers:
+            layers["probabilities"] = np.full((len(self.codes), *shape), np.nan, np.float32)
+        return layers
 
     def predict_tile(self, tile: Tile) -> Arrays:
         """Predict a tile, in pieces that fit the memory."""
@@ -272,7 +259,7 @@ class TilePredictor:
     def _predict_piece(self, values: Array, valid: Mask, memory: int) -> Arrays:
         """Predict the valid pixels (row, col) of values (band, row + 2 · margin, col + …)."""
         names = set(self.layers)
-        if self.temperature is not None and not names.isdisjoint(_SCALED):
+        if self.temperature is not None and names != {"labels"}:
             names.add("probabilities")
         if hasattr(self.classifier, "predict_dense"):
             layers = _predict_dense(self.classifier, values, valid, memory)
@@ -397,20 +384,6 @@ def _margin(classifier: Any, scene: Scene) -> int:
     return margin
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The predicted layers of a whole scene as plain arrays."""
-
-    labels: Codes
-    """Class codes (y, x); 0 = no data."""
-    confidence: Singles | None = None
-    """Confidence (y, x) from 0 to 1, NaN = no data; None if the classifier gives none."""
-    probabilities: Singles | None = None
-    """Probability (class, y, x) of each class of the model."""
-    entropy: Singles | None = None
-    """Entropy of the probabilities (y, x), from 0 (certain) to 1."""
-
-
 def predict_scene(
     classifier: Any,
     scene: Scene,
@@ -419,6 +392,7 @@ def predict_scene(
     memory: int | None = None,
     temperature: float | None = None,
     legend: Legend | None = None,
+    on_probabilities: Callable[[Tile, Array], None] | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """Predict the class of every pixel of a scene.
@@ -444,6 +418,9 @@ def predict_scene(
         bundle is ``bundle.temperature``.  Labels do not depend on it.
     legend : Legend, optional
         Names and colours of the classes; by default the legend of the scene.
+    on_probabilities : callable, optional
+        Called with each tile and its probabilities (class, row, col), calibrated or not,
+        if the classifier gives any: those of a large scene would not fit in memory.
     progress : callable, optional
         Called with the pixels done and the pixels in all.
 
@@ -477,17 +454,20 @@ def predict_scene(
     (['labels', 'confidence'], (32, 32), 0)
     >>> result.labels.plot()  # doctest: +SKIP
     """
-    prediction = predict_layers(
-        classifier,
-        scene,
-        layers=layers,
-        memory=memory,
-        temperature=temperature,
-        progress=progress,
-    )
-    codes, dims = _class_codes(classifier), ("y", "x")
+    predictor = TilePredictor.of(classifier, scene, layers, memory, temperature)
+    whole = predictor.empty_layers(scene.shape)
+    if on_probabilities is not None and has_scores(classifier):
+        extended = dict.fromkeys((*predictor.layers, "probabilities"))
+        predictor = replace(predictor, layers=tuple(extended))
+    with predictor.gdal_cache():
+        for tile, tile_layers in predictor.iter_tiles(progress):
+            if on_probabilities is not None and "probabilities" in tile_layers:
+                on_probabilities(tile, tile_layers["probabilities"])
+            for layer, array in whole.items():
+                array[..., tile.rows, tile.cols] = tile_layers[layer]
+    codes, dims = predictor.codes, ("y", "x")
     legend = (legend or scene.legend).covering(codes)
-    labels = xr.DataArray(prediction.labels, dims=dims)
+    labels = xr.DataArray(whole.pop("labels"), dims=dims)
     labels = with_coordinates(with_grid(labels, scene.grid))
     labels.attrs |= {
         "nodata": 0,
@@ -499,43 +479,13 @@ def predict_scene(
     result = xr.Dataset({"labels": labels}, attrs={"title": scene.name})
     # As numbers: netCDF has no truth values.
     result.attrs |= {name: 1 for name, applies in scene.origin.items() if applies}
-    mapped = {"grid_mapping": "spatial_ref"}
-    for name in ("confidence", "entropy"):
-        if (values := getattr(prediction, name)) is not None:
-            result[name] = (dims, values, mapped)
-    if prediction.probabilities is not None:
+    if "probabilities" in whole:
         names = [legend[code].name for code in codes.tolist()]
         result = result.assign_coords(class_code=codes, class_name=("class_code", names))
-        result["probabilities"] = (("class_code", *dims), prediction.probabilities, mapped)
+    for layer, values in whole.items():
+        own = ("class_code", *dims) if layer == "probabilities" else dims
+        result[layer] = (own, values, {"grid_mapping": "spatial_ref"})
     return result
-
-
-def predict_layers(
-    classifier: Any,
-    scene: Scene,
-    *,
-    layers: Sequence[str] = ("labels", "confidence"),
-    on_scores: Callable[[Tile, Array], None] | None = None,
-    memory: int | None = None,
-    temperature: float | None = None,
-    progress: Progress | None = None,
-) -> Prediction:
-    """Predict a scene into plain arrays; parameters as of :func:`predict_scene`.
-
-    ``on_scores`` is called with each tile and its scores (class, row, col), if the
-    classifier scores every class: those of a large scene would not fit in memory.
-    """
-    scores = ("scores",) if on_scores is not None and has_scores(classifier) else ()
-    predictor = TilePredictor.of(classifier, scene, (*layers, *scores), memory, temperature)
-    names = [layer for layer in predictor.layers if layer not in scores]
-    whole = _empty_layers(names, predictor.codes, scene.shape)
-    with predictor.gdal_cache():
-        for tile, tile_layers in predictor.iter_tiles(progress):
-            if on_scores is not None and scores:
-                on_scores(tile, tile_layers.pop("scores"))
-            for layer, array in tile_layers.items():
-                whole[layer][..., tile.rows, tile.cols] = array
-    return Prediction(**whole)
 
 
 def predict_pixels(

@@ -1,7 +1,7 @@
 """Facts of a run as sentences: splits, leakage, maps and trainings."""
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hypercover.errors import counted
@@ -108,21 +108,6 @@ def _describe_pieces(split: SplitMetrics) -> str:
         cut = ", the last one cut" if settings.get("cut") else ""
         return f"clusters, the {first} first{cut}"
     return blocks if split.kind == "blocks" else "whole fields"
-
-
-def main_split_name(kind: str, beside: Container[str], *, gap: bool = False) -> str:
-    """Return what the main split of a run is called in its tables, lines and figures.
-
-    Examples
-    --------
-    >>> main_split_name("blocks", ["random"]), main_split_name("blocks", ["blocks"])
-    ('blocks', 'blocks (main)')
-    >>> main_split_name("blocks", ["random", "centre-free"], gap=True)
-    'overlap-free'
-    """
-    if gap:
-        return "overlap-free"
-    return f"{kind} (main)" if kind in beside else kind
 
 
 def describe_spread(drawn: Mapping[str, tuple[int, int]]) -> str:

@@ -17,12 +17,11 @@ from hypercover.evaluation.run_metrics import (
     RunMetrics,
     SearchMetrics,
     SplitMetrics,
-    SplitResults,
     read_search,
 )
-from hypercover.figures.accuracy_curves import draw_training
+from hypercover.figures.accuracy_figures import draw_training
 from hypercover.figures.canvas import PLACE_KEY
-from hypercover.report.descriptions import crs_name, describe_spread, main_split_name
+from hypercover.report.descriptions import describe_spread
 from hypercover.report.viewer_data import ViewerData, read_viewer_data
 from hypercover.splits.split import PART_COLORS, PARTS
 
@@ -155,24 +154,12 @@ class FinishedRun:
     record: RunMetrics
     """What its metrics say."""
 
-    @property
-    def main_name(self) -> str:
-        """Name of the split the experiment was made for."""
-        record = self.record
-        return main_split_name(record.split.kind, record.beside, gap=record.gap is not None)
-
-    @cached_property
-    def splits(self) -> dict[str, SplitResults]:
-        """Splits by name, the main one first."""
-        main = SplitResults(split=self.record.split, models=self.record.models)
-        return {self.main_name: main} | self.record.beside
-
     @cached_property
     def outcomes(self) -> list[ModelResult]:
         """Every model under every split."""
         return [
-            ModelResult(model, name, name == self.main_name, figures, each.split)
-            for name, each in self.splits.items()
+            ModelResult(model, name, name == self.record.main_name, figures, each.split)
+            for name, each in self.record.splits.items()
             for model, figures in each.models.items()
         ]
 
@@ -190,7 +177,7 @@ class FinishedRun:
     def notes(self) -> list[str]:
         """What readers, splits and the run itself found worth saying, each once."""
         notes = [*self.record.notes, *self.record.scene.notes]
-        for name, each in self.splits.items():
+        for name, each in self.record.splits.items():
             notes += [f"{name}: {note}" for note in each.split.notes]
         return list(dict.fromkeys(notes))
 
@@ -244,15 +231,7 @@ class FinishedRun:
     @cached_property
     def view(self) -> ViewerData | None:
         """What the page draws the scene and the maps from, if the run kept it whole."""
-        crs = self.record.scene.crs
-        return read_viewer_data(
-            self.folder,
-            list(self.record.models),
-            classes=tuple(self.record.legend),
-            main_name=self.main_name,
-            crs=crs_name(crs) if crs else "",
-            best=self.record.best,
-        )
+        return read_viewer_data(self.folder, self.record)
 
     @property
     def shows_held_out(self) -> bool:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import numpy as np
 import numpy.typing as npt
@@ -37,27 +37,8 @@ _log = logging.getLogger(__name__)
 _Shorts = npt.NDArray[np.uint16]
 _Counts = npt.NDArray[np.int32]
 
-_OF_MODEL = {
-    "labels": "u2 y x",
-    "codes": "u2 rank y x",
-    "shares": "u1 rank y x",
-    "calibrated": "bool",
-}
-_OF_MODEL_OPTIONAL = {"confidence": "u1 y x", "held": "u2 y x", "check": "u1 y x"}
-_OF_SPECTRA = {
-    "values": "u2 band row col",
-    "low": "f4 band",
-    "high": "f4 band",
-    "bands": "i4 band",
-    "wavelengths": "f4 band",
-    "breaks": "bool band",
-    "codes": "u2 class",
-    "counts": "i4 class",
-    "means": "f4 class band",
-    "deviations": "f4 class band",
-}
-_OF_SCENE = {"labels": "u2 y x", "transform": "f8 affine", "metres": "f8"}
-"""Types and dimensions of the arrays of views, by name."""
+_OPTIONAL = ("confidence", "held", "check")
+"""Arrays of a map that may be missing."""
 
 
 def view_step(shape: tuple[int, int], most: int = _MOST_PIXELS, multiple: int = 1) -> int:
@@ -105,6 +86,15 @@ def _fits(arrays: Arrays, layout: Mapping[str, str], **sizes: int) -> bool:
             if sizes.setdefault(dim, size) != size:
                 return False
     return True
+
+
+def _layout(view: type) -> dict[str, str]:
+    """Return the types and dimensions of the arrays of a view, as its fields state them."""
+    return {
+        field.name: get_args(field.type)[1]
+        for field in fields(view)
+        if get_origin(field.type) is Annotated
+    }
 
 
 def _with_prefix(arrays: Arrays, prefix: str) -> Arrays:
@@ -161,20 +151,20 @@ class ClassRanking:
 class ModelView:
     """The map of one model at the pixels that the report shows."""
 
-    labels: _Shorts
+    labels: Annotated[_Shorts, "u2 y x"]
     """Class codes (y, x); 0 = no data."""
-    confidence: Bytes | None
+    confidence: Annotated[Bytes | None, "u1 y x"]
     """Confidence (y, x), 255 = 1; None if the model gives none."""
-    codes: _Shorts
+    codes: Annotated[_Shorts, "u2 rank y x"]
     """Class codes (rank, y, x), the highest score first."""
-    shares: Bytes
+    shares: Annotated[Bytes, "u1 rank y x"]
     """Their scores (rank, y, x), 255 = 1."""
-    calibrated: bool
+    calibrated: Annotated[bool, "bool"]
     """Whether the scores are probabilities; votes only rank pixels."""
-    held: _Shorts | None = None
+    held: Annotated[_Shorts | None, "u2 y x"] = None
     """Predictions (y, x) to compare with the labels, by a model that has not seen the test
     pixels; None if the map itself is such."""
-    check: Bytes | None = None
+    check: Annotated[Bytes | None, "u1 y x"] = None
     """Class check (y, x) of these predictions; None if that of the map applies."""
 
     @classmethod
@@ -213,14 +203,12 @@ class ModelView:
     def load(cls, path: str | Path, shape: tuple[int, int]) -> "ModelView | None":
         """Read a view of (rows, columns) shown pixels; None if it is missing or damaged."""
         arrays = read_view_arrays(path) or {}
-        optional = {
-            name: _OF_MODEL_OPTIONAL[name] for name in _OF_MODEL_OPTIONAL if name in arrays
-        }
-        if not _fits(arrays, _OF_MODEL | optional, y=shape[0], x=shape[1]):
+        layout = _layout(cls)
+        missing = {name for name in _OPTIONAL if name not in arrays}
+        needed = {name: layout[name] for name in layout.keys() - missing}
+        if not _fits(arrays, needed, y=shape[0], x=shape[1]):
             return None
-        values: dict[str, Any] = {
-            field.name: arrays.get(field.name) for field in fields(cls)
-        }
+        values: dict[str, Any] = {name: arrays.get(name) for name in layout}
         return cls(**values | {"calibrated": bool(arrays["calibrated"])})
 
 
@@ -230,26 +218,26 @@ class Spectra:
 
     step: int
     """Step between the pixels of the scene whose spectra are kept."""
-    values: _Shorts
+    values: Annotated[_Shorts, "u2 band row col"]
     """Levels (band, y, x) from 1; 0 = no data.  A level is worth
     ``low + (level - 1) / LEVELS * (high - low)``."""
-    low: Singles
+    low: Annotated[Singles, "f4 band"]
     """Lowest value kept of each band."""
-    high: Singles
+    high: Annotated[Singles, "f4 band"]
     """Highest value kept of each band."""
-    bands: _Counts
+    bands: Annotated[_Counts, "i4 band"]
     """Number of each band in the source file, in order of wavelength."""
-    wavelengths: Singles
+    wavelengths: Annotated[Singles, "f4 band"]
     """Centre of each band in nm; NaN where it is not known."""
-    breaks: Mask
+    breaks: Annotated[Mask, "bool band"]
     """Whether bands were left out before each band, so that a line must break."""
-    codes: _Shorts
+    codes: Annotated[_Shorts, "u2 class"]
     """Codes of the classes that have training pixels."""
-    counts: _Counts
+    counts: Annotated[_Counts, "i4 class"]
     """Training pixels of each of them."""
-    means: Singles
+    means: Annotated[Singles, "f4 class band"]
     """Their mean spectra (class, band)."""
-    deviations: Singles
+    deviations: Annotated[Singles, "f4 class band"]
     """Their standard deviations (class, band)."""
     units: str
     """Unit of the values; empty where it is not known."""
@@ -268,10 +256,13 @@ class Spectra:
         if not 0 < step <= max(shape):
             return None
         rows, cols = _thinned_shape(shape, step)
-        whole = _fits(arrays, _OF_SPECTRA, row=rows, col=cols)
-        if not whole or not 0 < len(arrays["bands"]) <= _MOST_BANDS:
+        layout = _layout(cls)
+        if (
+            not _fits(arrays, layout, row=rows, col=cols)
+            or not 0 < len(arrays["bands"]) <= _MOST_BANDS
+        ):
             return None
-        return cls(step, units=units, **{name: arrays[name] for name in _OF_SPECTRA})
+        return cls(step, units=units, **{name: arrays[name] for name in layout})
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +273,7 @@ class SceneView:
     """Rows and columns of the whole scene."""
     step: int
     """Step between shown pixels."""
-    labels: _Shorts
+    labels: Annotated[_Shorts, "u2 y x"]
     """Class codes (y, x); 0 = unlabelled."""
     parts: Mapping[str, Bytes]
     """Parts (y, x) of each split, the main one first."""
@@ -290,9 +281,9 @@ class SceneView:
     """Colour composites (y, x, 3) by key."""
     shown_bands: Mapping[str, Singles]
     """Wavelengths in nm, or else numbers, of the bands of each composite."""
-    transform: Floats
+    transform: Annotated[Floats, "f8 affine"]
     """Affine a, b, c, d, e, f of the whole scene; NaN if it has no georeference."""
-    metres: float
+    metres: Annotated[float, "f8"]
     """Side of a pixel in metres; NaN if it is unknown."""
     spectra: Spectra | None
     """Spectra; None if the file holds none that are whole."""
@@ -334,7 +325,7 @@ class SceneView:
             _with_prefix(arrays, start) for start in ("parts-", "composite-")
         )
         layout = {
-            **_OF_SCENE,
+            **_layout(cls),
             **{f"parts-{name}": "u1 y x" for name in parts},
             **{f"composite-{key}": "u1 y x rgb" for key in composites},
             **{f"bands-{key}": "f4 rgb" for key in composites},
@@ -375,7 +366,7 @@ def make_scene_view(
     labels, main = scene.usable_labels, next(iter(parts.values()))
     trained = np.where(main == TRAINING_PART, labels, 0)
     composites = choose_composites(scene.wavelengths, scene.n_bands)
-    colour_bands = sorted({band for one in composites for band in one.positions})
+    colour_bands = sorted({band for each in composites for band in each.positions})
     colours, spectra = [], []
     moments: dict[int, Floats] = {}
     for rows in scene.strips():
@@ -394,12 +385,12 @@ def make_scene_view(
         labels[thin].astype(np.uint16),
         {name: values[thin] for name, values in parts.items()},
         {
-            one.key: stretched(
-                pixels[[colour_bands.index(band) for band in one.positions]], valid
+            each.key: stretched(
+                pixels[[colour_bands.index(band) for band in each.positions]], valid
             )
-            for one in composites
+            for each in composites
         },
-        {one.key: bands[list(one.positions)].astype(np.float32) for one in composites},
+        {each.key: bands[list(each.positions)].astype(np.float32) for each in composites},
         np.asarray(scene.grid.transform if scene.grid.placed else [np.nan] * 6, np.float64),
         np.nan if metres is None else metres,
         _spectra(scene, sparse, *_joined(spectra), moments),

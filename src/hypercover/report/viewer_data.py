@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from hypercover.evaluation.run_metrics import LegendRow
+from hypercover.evaluation.run_metrics import RunMetrics
 from hypercover.gis.map_writing import CHECK_LEGEND, class_check
-from hypercover.report.descriptions import composite_title, describe_subsampling
+from hypercover.report.descriptions import composite_title, crs_name, describe_subsampling
 from hypercover.report.scene_view import LEVELS, ModelView, SceneView, Spectra
 from hypercover.splits.split import PART_COLORS, PARTS
 from hypercover.types import Array
@@ -57,14 +57,8 @@ class ViewerData:
     """Pictures, labels, splits and spectra."""
     models: Mapping[str, ModelView]
     """The map of each model that has one."""
-    classes: tuple[LegendRow, ...]
-    """Code, name and colour of each class."""
-    main_name: str
-    """What the main split is called."""
-    crs: str
-    """Name of the coordinate system; empty where there is none."""
-    best: str | None
-    """The model to show first."""
+    record: RunMetrics
+    """What the run recorded: classes, splits and the model to show first."""
 
     @cached_property
     def layers(self) -> list[MapLayer]:
@@ -76,7 +70,7 @@ class ViewerData:
         ]
         layers.append(MapLayer("labels", "labels", "codes", scene.labels, "land"))
         for name, parts in scene.parts.items():
-            title = f"split: {self.main_name if name == 'main' else name}"
+            title = f"split: {self.record.main_name if name == 'main' else name}"
             key = "split" if name == "main" else f"split-{name}"
             layers.append(MapLayer(key, title, "codes", parts, "parts"))
         for name, model in self.models.items():
@@ -135,9 +129,9 @@ class ViewerData:
     @cached_property
     def _layers(self) -> list[dict[str, Any]]:
         return [
-            {"key": one.key, "name": one.name, "kind": one.kind, "legend": one.legend}
-            | {"data": _packed(one.values)}
-            for one in self.layers
+            {name: getattr(layer, name) for name in ("key", "name", "kind", "legend")}
+            | {"data": _packed(layer.values)}
+            for layer in self.layers
         ]
 
     @cached_property
@@ -158,19 +152,19 @@ class ViewerData:
     def text(self) -> Markup:
         """The whole view as JSON that no end of a script can be hidden in."""
         scene = self.scene
-        placed = bool(np.isfinite(scene.transform).all())
+        placed, crs = bool(np.isfinite(scene.transform).all()), self.record.scene.crs
         content = {
             "shape": list(scene.shape),
             "shown": list(scene.shown),
             "step": scene.step,
             "transform": scene.transform.tolist() if placed else None,
             "metres": scene.metres if math.isfinite(scene.metres) else None,
-            "crs": self.crs,
+            "crs": crs_name(crs) if crs else "",
             "legends": self._legends(),
             "layers": self._layers,
             "models": self._answers,
             "spectra": self._kept[1],
-            "best": self.best,
+            "best": self.record.best,
         }
         text = json.dumps(content, allow_nan=False, separators=(",", ":"))
         for letter in "<>&\u2028\u2029":
@@ -179,7 +173,7 @@ class ViewerData:
         return Markup(text)  # noqa: S704
 
     def _legends(self) -> dict[str, list[dict[str, Any]]]:
-        named = {row.code: (row.name, row.color) for row in self.classes}
+        named = {row.code: (row.name, row.color) for row in self.record.legend}
         maps = [self.scene.labels, *(model.labels for model in self.models.values())]
         codes = sorted({code for each in maps for code in np.unique(each).tolist()} - {0})
         land = [(code, *named.get(code, (f"Class {code}", _UNKNOWN))) for code in codes]
@@ -221,15 +215,7 @@ def _packed(values: Array) -> dict[str, str]:
     return {"type": f"{dtype.kind}{dtype.itemsize}", "packed": text}
 
 
-def read_viewer_data(
-    folder: Path,
-    models: list[str],
-    *,
-    classes: tuple[LegendRow, ...],
-    main_name: str,
-    crs: str,
-    best: str | None,
-) -> ViewerData | None:
+def read_viewer_data(folder: Path, record: RunMetrics) -> ViewerData | None:
     """Read what a run kept for its page, or None where it kept nothing that is whole.
 
     Model names may come from anybody's file: they must be plain names in the folder.
@@ -238,7 +224,7 @@ def read_viewer_data(
     if scene is None:
         return None
     views = {}
-    for name in models:
+    for name in record.models:
         path = folder / "view" / f"map-{name}.npz"
         if path.name != f"map-{name}.npz" or "\0" in name:
             continue
@@ -246,4 +232,4 @@ def read_viewer_data(
             views[name] = view
         elif not path.exists() and (folder / "maps" / f"{name}.tif").exists():
             _log.warning("%s is missing, so the report %s", path, _WITHOUT.format(name))
-    return ViewerData(scene, views, classes, main_name, crs, best)
+    return ViewerData(scene, views, record)

@@ -15,7 +15,7 @@ from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.cnn.onnx_export import onnx_graph, write_onnx
 from hypercover.classifiers.networks.network_catalog import NETWORKS
 from hypercover.errors import CallError
-from hypercover.evaluation.calibration import tempered
+from hypercover.evaluation.calibration import apply_temperature
 from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.simulate import SimulationSettings, simulated_scene
@@ -153,7 +153,7 @@ def test_a_temperature_is_inside_the_graph_and_said(networks, tmp_path, name):
         if name in WINDOWED
         else expected_of(model, values)[0]
     )
-    assert np.abs(answer[0] - tempered(own, 2.5, axis=0)).max() < 1e-4
+    assert np.abs(answer[0] - apply_temperature(own, 2.5, axis=0)).max() < 1e-4
     assert np.abs(answer[0] - own).max() > 1e-3
 
 

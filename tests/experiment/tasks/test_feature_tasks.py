@@ -31,7 +31,7 @@ from hypercover.experiment.tasks.run_context import (
 from hypercover.features.chain import Chain
 from hypercover.features.nwfe import NWFE
 from hypercover.files import read_checksummed
-from hypercover.prediction.map_prediction import predict_image
+from hypercover.prediction.map_prediction import predict_bundle_to_files
 from hypercover.scene.scene import Scene
 
 CLASSES = [
@@ -297,7 +297,7 @@ def test_a_model_on_features_maps_an_image_of_the_bands(model, tmp_path):
     more = model.scene.cube.values[[0, 1, 2, 3, 4, 5, 5]]
     wider = Scene(xr.DataArray(more, dims=("band", "y", "x")))
     report = lambda done, total: said.append(done / total)  # noqa: E731
-    predict_image(model.path, wider, tmp_path / "map.tif", progress=report)
+    predict_bundle_to_files(model.path, wider, tmp_path / "map.tif", progress=report)
     with rasterio.open(tmp_path / "map.tif") as file:
         found = file.read(1)
     expected = model.svm.predict(model.stack.cube.values[:, model.scene.valid].T)
@@ -312,7 +312,7 @@ def test_an_image_whose_features_do_not_fit_in_memory_is_refused(
 ):
     monkeypatch.setattr("hypercover.scene.io.limits.available_bytes", lambda: 100)
     with pytest.raises(SceneError, match="cut the image smaller, or use a larger machine"):
-        predict_image(model.path, model.scene, tmp_path / "map.tif")
+        predict_bundle_to_files(model.path, model.scene, tmp_path / "map.tif")
     assert not (tmp_path / "map.tif").exists()
 
 
@@ -331,11 +331,11 @@ def test_a_bundle_with_other_features_is_refused(model, tmp_path, change):
     change(written["features"])
     path.write_text(json.dumps(written))
     with pytest.raises(CallError):
-        predict_image(model.path, model.scene, tmp_path / "map.tif")
+        predict_bundle_to_files(model.path, model.scene, tmp_path / "map.tif")
     assert not (tmp_path / "map.tif").exists()
 
 
 def test_an_image_without_the_bands_is_refused(model, tmp_path):
     fewer = model.scene.take_bands([0, 1, 2])
     with pytest.raises(ModelError, match="it lacks bands 4-6"):
-        predict_image(model.path, fewer, tmp_path / "map.tif")
+        predict_bundle_to_files(model.path, fewer, tmp_path / "map.tif")

@@ -9,7 +9,11 @@ from sklearn.naive_bayes import GaussianNB
 
 from hypercover.classifiers.sklearn_wrapper import SklearnClassifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
-from hypercover.evaluation.calibration import calibration_error, fit_temperature, tempered
+from hypercover.evaluation.calibration import (
+    apply_temperature,
+    calibration_error,
+    fit_temperature,
+)
 from hypercover.experiment.tasks.trial import (
     MIN_PATCHES,
     calibrate,
@@ -51,7 +55,7 @@ def test_the_temperature_is_that_of_the_validation_pixels_whatever_the_test():
     assert found.temperature == expected > 1.5
     assert (found.fitted_on, found.patches) == (300, 300)
     assert found.error < found.error_before
-    shares = tempered(test[1]["probabilities"], expected, axis=0)
+    shares = apply_temperature(test[1]["probabilities"], expected, axis=0)
     np.testing.assert_array_equal(answers["probabilities"], shares)
     np.testing.assert_array_equal(answers["labels"], test[1]["labels"])
     wrong = Samples(test[0].rows, test[0].cols, np.roll(test[0].labels, 1))
@@ -74,7 +78,7 @@ def test_a_temperature_of_few_patches_is_proposed_and_not_used(patches):
     after, found = calibrate(MODEL, held, test)
     assert found.patches == patches
     expected = fit_temperature(answers["probabilities"].T, land.labels, CLASSES)
-    scaled = tempered(test[1]["probabilities"], expected, axis=0).max(axis=0)
+    scaled = apply_temperature(test[1]["probabilities"], expected, axis=0).max(axis=0)
     right = test[1]["labels"] == test[0].labels
     errors = [calibration_error(sure, right) for sure in (test[1]["confidence"], scaled)]
     assert (found.proposed, found.error_proposed) == (expected, errors[1])
@@ -144,7 +148,7 @@ def test_a_trial_scales_shares_by_training_pixels_held_out(scene, probability, v
     assert (found.by, found.fitted_on) == ("folds", split.count("train"))
     test = split.samples("test", scene.usable_labels)
     spectra = scene.cube.values[:, test.rows, test.cols].T
-    shares = tempered(trial.classifier.predict_proba(spectra), found.temperature)
+    shares = apply_temperature(trial.classifier.predict_proba(spectra), found.temperature)
     place = np.searchsorted(trial.classifier.classes_, trial.predictions.predicted)
     expected = shares[np.arange(len(test)), place]
     np.testing.assert_allclose(trial.predictions.confidence, expected, rtol=1e-5)

@@ -29,7 +29,6 @@ from hypercover.experiment.results.outputs import check_unchanged
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.results.summary import load_predictions
 from hypercover.files import csv_text, write_json, write_text
-from hypercover.report.descriptions import main_split_name
 from hypercover.scene.labels import LabelMap, match_classes
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import origin_label
@@ -273,8 +272,7 @@ def _candidates(
     splits = {"main": SplitResults(split=record.split, models=record.models)}
     splits |= record.beside | record.learning_curve
     # The main split has a name in the tables, too.
-    gap = record.gap is not None
-    title = main_split_name(record.split.kind, record.beside, gap=gap)
+    title = record.main_name
     name = "main" if split == title else split
     if name not in splits:
         listed = ", ".join([f"main ({title})", *sorted(splits.keys() - {"main"})])

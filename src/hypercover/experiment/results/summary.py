@@ -324,7 +324,7 @@ def draw_learning_curve(
     if not parts:
         figure.unlink(missing_ok=True)
         return None
-    from hypercover.figures.accuracy_curves import draw_curve
+    from hypercover.figures.accuracy_figures import draw_curve
     from hypercover.figures.canvas import save_figure
 
     rows = []
@@ -492,8 +492,7 @@ def draw_calibration(
     ``suffix`` ends the titles.  Figures of models that no longer give a confidence are
     removed.
     """
-    from hypercover.figures.accuracy_charts import draw_reliability
-    from hypercover.figures.accuracy_curves import draw_abstention
+    from hypercover.figures.accuracy_figures import draw_abstention, draw_reliability
     from hypercover.figures.canvas import save_figure
 
     drawings = {"reliability": draw_reliability, "abstention": draw_abstention}

@@ -224,7 +224,7 @@ def _table(
 
 def tabulate(folder: Path) -> dict[str, Any]:
     """Write the tables of a search, draw them, and update the report of the run."""
-    from hypercover.figures.accuracy_charts import draw_search
+    from hypercover.figures.accuracy_figures import draw_search
     from hypercover.figures.canvas import save_figure
 
     context, place = RunContext.of(folder), SearchFolder(folder.parent)

@@ -30,8 +30,12 @@ from hypercover.experiment.tasks.run_context import RunContext, used_features, v
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.experiment.tasks.trial import predict_samples
 from hypercover.figures import map_figures
-from hypercover.figures.accuracy_charts import draw_classes, draw_confusion
-from hypercover.figures.accuracy_curves import draw_gap, draw_training
+from hypercover.figures.accuracy_figures import (
+    draw_classes,
+    draw_confusion,
+    draw_gap,
+    draw_training,
+)
 from hypercover.figures.canvas import save_figure
 from hypercover.figures.spectra import draw_confused
 from hypercover.gis import map_writing
@@ -41,9 +45,8 @@ from hypercover.gis.style import sidecar_paths
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.task_files import TaskFiles, result_of, task_record
 from hypercover.prediction.scene_prediction import (
-    Prediction,
     has_probabilities,
-    predict_layers,
+    predict_scene,
 )
 from hypercover.report.report import write_report
 from hypercover.report.scene_view import ClassRanking, ModelView
@@ -52,7 +55,7 @@ from hypercover.scene.metadata import labelled_name
 from hypercover.scene.samples import Samples
 from hypercover.splits.audit import audit
 from hypercover.splits.split import Split
-from hypercover.types import Codes, Report
+from hypercover.types import Bytes, Codes, Report, Singles
 
 _GAP_SPLITS = {"random": "random", "centre-free": "centre-free", "overlap-free": "main"}
 """Names of the splits of a leak gap, and of the same splits in the experiment."""
@@ -189,7 +192,7 @@ def _map_training(
         pixels=pixels,
         per_class=per_class,
         missing=[
-            run_metrics.MissingClass(code=row.code, name=row.name)
+            run_metrics.ClassName(code=row.code, name=row.name)
             for row in metrics.legend
             if not per_class.get(row.code)
         ],
@@ -330,25 +333,25 @@ def draw_map(
     run, scene, spec = context.folder, context.scene, context.experiment.models[model]
     bundle = _load_model(context, model, run.model(model))
     ranking = ClassRanking.of(scene.shape, bundle.classifier)
-    prediction = predict_layers(
+    prediction = predict_scene(
         bundle.classifier,
         context.model_scene(spec),
-        on_scores=ranking.add,
+        on_probabilities=ranking.add,
         temperature=bundle.temperature,
         progress=lambda done, total: report(done / total, "predicting the scene"),
     )
-    held_out, parts = _held_out_predictions(context, model, prediction)
-    _write_maps(context, model, prediction, held_out, parts)
+    codes = prediction["labels"].values
+    confidence = prediction["confidence"].values if "confidence" in prediction else None
+    held_out, parts = _held_out_predictions(context, model, codes)
+    check = map_writing.class_check(scene.usable_labels, held_out, parts.parts)
+    _write_maps(context, model, (codes, confidence), check, parts)
     again = context.experiment.refits
-    check = None
-    if again:
-        check = map_writing.class_check(scene.usable_labels, held_out, parts.parts)
     view = ModelView.of(
-        prediction.labels,
-        prediction.confidence,
+        codes,
+        confidence,
         ranking,
         held=held_out if again else None,
-        check=check,
+        check=check if again else None,
         calibrated=bundle.temperature is not None or has_probabilities(bundle.classifier),
     )
     view.save(run.view(model))
@@ -362,7 +365,7 @@ def _load_model(context: RunContext, model: str, path: Path) -> Any:
 
 
 def _held_out_predictions(
-    context: RunContext, model: str, prediction: Prediction
+    context: RunContext, model: str, codes: Codes
 ) -> tuple[Codes, Split]:
     """Return the predictions (y, x) to compare with the labels, and which pixels trained.
 
@@ -371,7 +374,7 @@ def _held_out_predictions(
     out; elsewhere they are the map.
     """
     experiment, run = context.experiment, context.folder
-    labels, held_out = context.scene.usable_labels, prediction.labels.copy()
+    labels, held_out = context.scene.usable_labels, codes.copy()
     parts = context.load_split("main", experiment.seed)
     if not experiment.refits:
         return held_out, parts
@@ -390,19 +393,18 @@ def _held_out_predictions(
 
 
 def _write_maps(
-    context: RunContext, model: str, prediction: Prediction, held_out: Codes, parts: Split
+    context: RunContext,
+    model: str,
+    prediction: tuple[Codes, Singles | None],
+    check: Bytes,
+    parts: Split,
 ) -> None:
-    """Write and draw class map and confidence of a prediction, and the class check.
+    """Write and draw class map and confidence (y, x) of a prediction, and the class check.
 
-    ``held_out`` are the predictions (y, x) that the class check compares with the labels,
-    and ``parts`` tells which of these pixels trained.
+    ``parts`` tells which pixels trained.
     """
     scene, run, title = context.scene, context.folder, context.title(model)
-    codes, confidence, labels = (
-        prediction.labels,
-        prediction.confidence,
-        scene.usable_labels,
-    )
+    codes, confidence = prediction
     legend, grid, origin = scene.legend, scene.grid, scene.origin
     map_writing.write_class_map(run.map(model), codes, legend, grid, **origin)
     trained = context.load_split(ALL, 0) if context.experiment.refits else parts
@@ -433,9 +435,8 @@ def _write_maps(
         figure = map_figures.draw_confidence(confidence, title)
         context.save_figure(figure, f"confidence-{model}")
     path = run.map(model, "check")
-    map_writing.write_class_check(path, labels, held_out, parts, grid, **origin)
-    figure = map_figures.draw_check(labels, held_out, parts, title)
-    context.save_figure(figure, f"check-{model}")
+    map_writing.write_class_map(path, check, map_writing.CHECK_LEGEND, grid, **origin)
+    context.save_figure(map_figures.draw_check(check, title), f"check-{model}")
 
 
 def write_run_report(folder: Path, *, first: bool = False) -> dict[str, Any]:
