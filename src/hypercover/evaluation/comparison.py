@@ -12,7 +12,6 @@ from hypercover.evaluation.accuracy import (
     CLASS_MEASURES,
     accuracies,
     by_measure,
-    count_by_unit,
     finite_mean,
     none_for_nan,
     unit_weights,
@@ -26,6 +25,7 @@ from hypercover.evaluation.intervals import (
     as_intervals,
     bootstrap,
     class_codes,
+    tally,
 )
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_differences
@@ -251,16 +251,11 @@ def compare_models(
     both = [answers for pair in pairs for answers in pair]
     listed = class_codes(both) if codes is None else [int(code) for code in codes]
     chosen = units or BlockUnits()
-    numbers, count = chosen.assign([pair[0] for pair in pairs])
     # (seed, unit, 3 of the first and 3 of the second, class)
-    tallies = np.stack(
-        [
-            np.concatenate(
-                [count_by_unit(answers, own, count, listed) for answers in pair], axis=1
-            )
-            for pair, own in zip(pairs, numbers, strict=True)
-        ]
+    tallies = np.concatenate(
+        [tally(seeds, chosen, listed) for seeds in zip(*pairs, strict=True)], axis=2
     )
+    count = tallies.shape[1]
 
     def differences(of: Floats) -> list[Difference]:
         whole = of.sum(axis=0)

@@ -158,6 +158,13 @@ def _joined(keys: Sequence[Array]) -> tuple[list[Indices], int]:
     return list(np.split(numbers, ends)), len(units)
 
 
+def tally(seeds: Sequence[Predictions], units: Units, codes: Sequence[int]) -> Floats:
+    """Count right, reference and predicted pixels of each class (seed, unit, 3, class)."""
+    numbers, count = units.assign(seeds)
+    pairs = zip(seeds, numbers, strict=True)
+    return np.stack([count_by_unit(each, own, count, codes) for each, own in pairs])
+
+
 @dataclass(frozen=True, eq=False)
 class BootstrapEstimate:
     """Bootstrap estimates of some measures; NaN where undefined.
@@ -377,13 +384,8 @@ def accuracy_intervals(
             f"{listed[:8]} without {unlisted[:5]}; leave out codes to take all."
         )
     chosen = units or BlockUnits()
-    numbers, count = chosen.assign(seeds)
-    tallies = np.stack(
-        [
-            count_by_unit(each, number, count, listed)
-            for each, number in zip(seeds, numbers, strict=True)
-        ]
-    )
+    tallies = tally(seeds, chosen, listed)
+    count = tallies.shape[1]
     sure = bootstrap(
         tallies,
         accuracies,

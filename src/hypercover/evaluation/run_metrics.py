@@ -397,6 +397,11 @@ class ModelMetrics(ResultModel):
     interval: Intervals | None = None
     calibration: CalibrationMetrics | None = None
 
+    @property
+    def seeds(self) -> int:
+        """Number of seeds, each with all its folds."""
+        return len(self.repeats) // max(self.folds, 1)
+
     def spread_of(self, measure: str) -> Share:
         """Return the standard deviation of a measure over the seeds or folds."""
         return (self.spread or {}).get(measure)

@@ -241,22 +241,13 @@ def draw_search(table: Row, **origin: Unpack[Origin]) -> Figure:
     title = f"{table['model']}: accuracy in % (serial minutes)"
     title += f", {made_from}" if made_from else ""
     folds = f"{formatting.describe_folds(table)}; {table['scored']} held-out samples"
-    canvas.write(
-        figure,
-        22,
-        28,
-        canvas.shorten(title, int(width / 9.88)),
-        fontsize=14,
-        fontweight="bold",
-    )
-    canvas.write(figure, 22, 54, canvas.shorten(folds, int(width / 7.4)), fontsize=10)
-    canvas.write(
-        figure,
-        22,
-        74,
-        canvas.shorten(formatting.describe_speed(table), int(width / 7.4)),
-        fontsize=10,
-    )
+    speed = formatting.describe_speed(table)
+    heading: dict[str, Any] = {"fontsize": 14, "fontweight": "bold"}
+    canvas.write(figure, 22, 28, canvas.shorten(title, int(width / 9.88)), **heading)
+    for height, line in ((54, folds), (74, speed)):
+        canvas.write(
+            figure, 22, height, canvas.shorten(line, int(width / 7.4)), fontsize=10
+        )
     return figure
 
 

@@ -1,7 +1,5 @@
 """Figures of a scene, its labels and split, and of class maps and confidences."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
@@ -26,37 +24,32 @@ _FALSE_COLOURS = {"infrared": (860.0, 650.0, 550.0), "shortwave": (2200.0, 1650.
 """Wavelengths in nm shown as red, green and blue: for vegetation, and for bare soil."""
 
 
-@dataclass(frozen=True)
-class Composite:
-    """Three bands shown as red, green and blue."""
-
-    key: str
-    """Its key in :data:`~hypercover.report.descriptions.COMPOSITES`."""
-    positions: tuple[int, int, int]
-    """Positions of the bands, from 0."""
-
-
-def choose_composites(wavelengths: Floats | None, n_bands: int) -> list[Composite]:
+def choose_composites(
+    wavelengths: Floats | None, n_bands: int
+) -> dict[str, tuple[int, ...]]:
     """Choose the colour composites of a scene, the most natural one first.
+
+    Returns
+    -------
+    dict from the key in :data:`~hypercover.report.descriptions.COMPOSITES` to the positions
+    of the bands shown as red, green and blue, from 0
 
     Examples
     --------
-    >>> composites = choose_composites(np.array([450.0, 560.0, 655.0, 860.0]), 4)
-    >>> [(composite.key, composite.positions) for composite in composites]
-    [('true', (2, 1, 0)), ('infrared', (3, 2, 1))]
-    >>> [composite.key for composite in choose_composites(None, 2)]
-    ['grey']
+    >>> choose_composites(np.array([450.0, 560.0, 655.0, 860.0]), 4)
+    {'true': (2, 1, 0), 'infrared': (3, 2, 1)}
+    >>> choose_composites(None, 2)
+    {'grey': (0, 0, 0)}
     """
     bands = pick_bands(wavelengths, n_bands)
     keys = {"true colour": "true", "false colour": "spread", "grey": "grey"}
-    composites = [Composite(keys[bands.kind], bands.positions)]
+    composites: dict[str, tuple[int, ...]] = {keys[bands.kind]: bands.positions}
     if wavelengths is None:
         return composites
     for key, colours in _FALSE_COLOURS.items():
         distances = np.abs(wavelengths[None, :] - np.array(colours)[:, None])
         if (distances.min(axis=1) <= _MAX_DISTANCE).all():
-            red, green, blue = distances.argmin(axis=1).tolist()
-            composites.append(Composite(key, (red, green, blue)))
+            composites[key] = tuple(distances.argmin(axis=1).tolist())
     return composites
 
 

@@ -17,7 +17,7 @@ from hypercover.figures.formatting import format_count
 from hypercover.figures.map_figures import scene_title
 from hypercover.scene.samples import Samples, spectra_of
 from hypercover.scene.scene import Scene
-from hypercover.types import Floats, Indices
+from hypercover.types import Array, Codes, Floats, Indices
 
 _SHADED = 4
 """Up to this many classes are drawn with their standard deviation."""
@@ -44,24 +44,34 @@ def class_spectra(scene: Scene) -> dict[int, tuple[Floats, Floats]]:
             f"The scene {scene.name} has no labels, so its classes have no spectra; give a "
             "label file as well."
         )
-    codes = [int(code) for code in np.unique(scene.labels) if code]
-    count = dict.fromkeys(codes, 0)
-    total = {code: np.zeros((2, scene.n_bands)) for code in codes}
+    moments: dict[int, Floats] = {}
     for rows in scene.strips():
-        if not scene.labels[rows].any():
-            continue
-        values, valid = scene.read_valid(rows, slice(None))
-        labels = np.where(valid, scene.labels[rows], 0)
-        for code in np.unique(labels[labels > 0]).tolist():
-            spectra = values[:, labels == code].T.astype(np.float64)
-            count[code] += len(spectra)
-            total[code] += spectra.sum(axis=0), np.square(spectra).sum(axis=0)
-    return {code: _moments(total[code] / count[code]) for code in codes if count[code]}
+        if scene.labels[rows].any():
+            values, valid = scene.read_valid(rows, slice(None))
+            add_moments(moments, values, np.where(valid, scene.labels[rows], 0))
+    return {code: mean_and_deviation(moments[code]) for code in sorted(moments)}
 
 
-def _moments(averages: Floats) -> tuple[Floats, Floats]:
-    mean, square = averages
-    return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+def add_moments(moments: dict[int, Floats], values: Array, labels: Codes) -> None:
+    """Add count, sum and sum of squares (3, band) of the spectra of each class, by code.
+
+    Parameters
+    ----------
+    values : array (band, y, x)
+    labels : array (y, x); 0 = not counted
+    """
+    for code in np.unique(labels[labels > 0]).tolist():
+        spectra = values[:, labels == code].astype(np.float64)
+        count = np.full(len(spectra), float(spectra.shape[1]))
+        sums = spectra.sum(axis=1), np.square(spectra).sum(axis=1)
+        moments[code] = moments.get(code, 0.0) + np.stack([count, *sums])
+
+
+def mean_and_deviation(moments: Floats) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation (...) from count, sum and sum of squares (3, ...)."""
+    count, total, squares = moments
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
 
 
 def _wavelengths(scene: Scene) -> tuple[Floats, str]:

@@ -51,12 +51,7 @@ class ModelInput:
 
     @classmethod
     def of(
-        cls,
-        model: Path,
-        scene: Scene,
-        *,
-        device: str = "auto",
-        overlap: int | None = None,
+        cls, model: Path, scene: Scene, *, device: str = "auto", overlap: int | None = None
     ) -> "ModelInput":
         """Load a model and select its bands from a scene.
 
@@ -230,37 +225,32 @@ def check_values(card: dict[str, Any], image: Scene, converted: Scene) -> None:
         If the values are so much larger or smaller than those of the training pixels
         that different land cover cannot explain it.
     """
-    model, stated = (
-        _scale_of_card(card),
-        ScaleOffset.of(select_model_bands(card, image)),
-    )
+    model = _scale_of_card(card)
+    stated = ScaleOffset.of(select_model_bands(card, image))
     name, trained = image.name, "the model was trained on"
     matched, waves = image.wavelengths is not None, bool(card.get("wavelengths"))
     as_they_are = "states none: its values are taken as they are."
     warnings = []
-    if model is not None and stated is not None and stated.towards(model) is not None:
-        warnings.append(
+    if model and stated and stated.towards(model) is not None:
+        warnings += [
             f"{name} states {stated}, {trained} {model}: the values of {name} are converted to "
             "the model's."
-        )
-    if model is not None and stated is None:
-        warnings.append(
-            f"The model was trained on an image that states {model}, and {name} {as_they_are}"
-        )
-    if model is None and stated is not None and "scale" in card:
-        warnings.append(
-            f"{name} states {stated}, and {trained} an image that {as_they_are}"
-        )
+        ]
+    elif model and not stated:
+        warnings += [
+            f"{trained.capitalize()} an image that states {model}, and {name} {as_they_are}"
+        ]
+    elif stated and not model and "scale" in card:
+        warnings += [f"{name} states {stated}, and {trained} an image that {as_they_are}"]
     if waves and not matched:
-        warnings.append(
-            f"{name} has no wavelengths; its bands were matched to those of the model by "
-            "number."
-        )
-    if matched and not waves:
-        warnings.append(
-            f"The model was trained on an image without wavelengths; the bands of {name} "
-            "were matched by number and must be the same in the same order."
-        )
+        warnings += [
+            f"{name} has no wavelengths; its bands were matched to those of the model by number."
+        ]
+    elif matched and not waves:
+        warnings += [
+            f"{trained.capitalize()} an image without wavelengths; the bands of {name} were matched "
+            "by number and must be the same in the same order."
+        ]
     expected = _ranges_of_card(card)
     actual = None if expected is None else _sampled_ranges(converted)
     if expected is not None and actual is not None:

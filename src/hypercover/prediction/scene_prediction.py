@@ -489,10 +489,7 @@ def predict_scene(
 
 
 def predict_pixels(
-    classifier: Any,
-    scene: Scene,
-    at: tuple[Codes, Codes],
-    layers: Sequence[str],
+    classifier: Any, scene: Scene, at: tuple[Codes, Codes], layers: Sequence[str]
 ) -> Arrays:
     """Predict some pixels (rows, cols) exactly as a map of the scene would have them.
 

@@ -150,9 +150,10 @@ def describe_draws(model: ModelMetrics) -> str:
     >>> describe_draws(ModelMetrics(repeats=[{}] * 6, folds=3))
     '3 folds together, mean of 2 seeds'
     """
-    seeds = len(model.repeats) // max(model.folds, 1)
     folds = f"{model.folds} folds together" if model.folds > 1 else ""
-    return ", ".join(filter(None, [folds, f"mean of {seeds} seeds" if seeds > 1 else ""]))
+    return ", ".join(
+        filter(None, [folds, f"mean of {model.seeds} seeds" if model.seeds > 1 else ""])
+    )
 
 
 def crs_name(crs: str | None) -> str:

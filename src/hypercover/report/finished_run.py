@@ -194,10 +194,7 @@ class FinishedRun:
     @property
     def seeds(self) -> int:
         """Largest number of seeds a model was run with."""
-        models = (each.model for each in self.outcomes)
-        return max(
-            (len(model.repeats) // max(model.folds, 1) for model in models), default=0
-        )
+        return max((each.model.seeds for each in self.outcomes), default=0)
 
     @property
     def spread(self) -> str:

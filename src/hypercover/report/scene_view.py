@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.figures.map_figures import choose_composites
-from hypercover.figures.spectra import order_bands
+from hypercover.figures.spectra import add_moments, mean_and_deviation, order_bands
 from hypercover.gis.map_writing import TRAINING_PART
 from hypercover.prediction.scene_prediction import has_scores
 from hypercover.scene.io.numpy_files import load_arrays, save_arrays
@@ -366,7 +366,7 @@ def make_scene_view(
     labels, main = scene.usable_labels, next(iter(parts.values()))
     trained = np.where(main == TRAINING_PART, labels, 0)
     composites = choose_composites(scene.wavelengths, scene.n_bands)
-    colour_bands = sorted({band for each in composites for band in each.positions})
+    colour_bands = sorted({band for positions in composites.values() for band in positions})
     colours, spectra = [], []
     moments: dict[int, Floats] = {}
     for rows in scene.strips():
@@ -375,7 +375,7 @@ def make_scene_view(
         colours.append((values[colour_bands][:, *thin], valid[thin]))
         few = slice(-rows.start % sparse, None, sparse), slice(None, None, sparse)
         spectra.append((values[:, *few].astype(np.float32), valid[few]))
-        _add_moments(moments, values, np.where(valid, trained[rows], 0))
+        add_moments(moments, values, np.where(valid, trained[rows], 0))
     thin = (slice(None, None, step),) * 2
     bands = scene.bands if scene.wavelengths is None else scene.wavelengths
     pixels, valid = _joined(colours)
@@ -385,12 +385,10 @@ def make_scene_view(
         labels[thin].astype(np.uint16),
         {name: values[thin] for name, values in parts.items()},
         {
-            each.key: stretched(
-                pixels[[colour_bands.index(band) for band in each.positions]], valid
-            )
-            for each in composites
+            key: stretched(pixels[[colour_bands.index(band) for band in positions]], valid)
+            for key, positions in composites.items()
         },
-        {each.key: bands[list(each.positions)].astype(np.float32) for each in composites},
+        {key: bands[list(at)].astype(np.float32) for key, at in composites.items()},
         np.asarray(scene.grid.transform if scene.grid.placed else [np.nan] * 6, np.float64),
         np.nan if metres is None else metres,
         _spectra(scene, sparse, *_joined(spectra), moments),
@@ -403,15 +401,6 @@ def _joined(strips: list[tuple[Array, Mask]]) -> tuple[Array, Mask]:
     return np.concatenate(values, axis=1), np.concatenate(valid)
 
 
-def _add_moments(moments: dict[int, Floats], values: Array, trained: Codes) -> None:
-    """Add count, sum and sum of squares (3, band) of a strip's training spectra, by class."""
-    for code in np.unique(trained[trained > 0]).tolist():
-        spectra = values[:, trained == code].astype(np.float64)
-        count = np.full(len(spectra), float(spectra.shape[1]))
-        sums = spectra.sum(axis=1), np.square(spectra).sum(axis=1)
-        moments[code] = moments.get(code, 0.0) + np.stack([count, *sums])
-
-
 def _spectra(
     scene: Scene, step: int, values: Singles, valid: Mask, moments: dict[int, Floats]
 ) -> Spectra:
@@ -420,23 +409,23 @@ def _spectra(
     levels, low, high = _levels(values[order], valid)
     codes = sorted(moments)
     sums = np.array([moments[code][:, order] for code in codes])
-    counts, totals, squares = sums.reshape(-1, 3, scene.n_bands).swapaxes(0, 1)
-    means = totals / counts
-    waves = scene.wavelengths
+    sums = sums.reshape(-1, 3, scene.n_bands).swapaxes(0, 1)
+    means, deviations = mean_and_deviation(sums)
+    waves = (
+        np.full(scene.n_bands, np.nan) if scene.wavelengths is None else scene.wavelengths
+    )
     return Spectra(
         step,
         levels,
         low,
         high,
         scene.bands[order].astype(np.int32),
-        (np.full(scene.n_bands, np.nan) if waves is None else waves)[order].astype(
-            np.float32
-        ),
+        waves[order].astype(np.float32),
         np.isin(np.arange(scene.n_bands), breaks),
         np.array(codes, np.uint16),
-        counts[:, 0].astype(np.int32),
+        sums[0, :, 0].astype(np.int32),
         means.astype(np.float32),
-        np.sqrt(np.maximum(squares / counts - means**2, 0)).astype(np.float32),
+        deviations.astype(np.float32),
         str(scene.cube.attrs.get("units") or "")[:60],
     )
 
