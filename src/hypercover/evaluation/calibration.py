@@ -8,11 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.evaluation.run_metrics import (
-    CalibrationBin,
-    CalibrationMetrics,
-    SelectiveAccuracy,
-)
+from hypercover.evaluation import run_metrics
 from hypercover.types import Floats, Mask
 
 BINS = 15
@@ -39,7 +35,7 @@ _UNSCALED = {
 """What describes the scaling of a confidence that is a model's own."""
 
 
-class Calibration(CalibrationMetrics):
+class Calibration(run_metrics.CalibrationMetrics):
     """Calibration of the confidence of a model, measured on test pixels.
 
     Examples
@@ -71,7 +67,7 @@ class Calibration(CalibrationMetrics):
         """
         bins = reliability_bins(confidence, right)
         curve = [
-            SelectiveAccuracy(kept=kept, accuracy=accuracy)
+            run_metrics.SelectiveAccuracy(kept=kept, accuracy=accuracy)
             for kept, accuracy in abstention_curve(confidence, right)
         ]
         return cls(error=_gap(bins), bins=list(bins), abstention=curve, **_UNSCALED | about)
@@ -128,7 +124,7 @@ def reliability_bins(
     *,
     bins: int = BINS,
     equal: Equal = "width",
-) -> tuple[CalibrationBin, ...]:
+) -> tuple[run_metrics.CalibrationBin, ...]:
     """Bin pixels by their confidence, as for a reliability diagram.
 
     Bins of equal width are (0, 1/n], (1/n, 2/n] and so on, with 0 in the first
@@ -175,8 +171,8 @@ def reliability_bins(
     return tuple(_bin(part, good, part.min(), part.max()) for part, good in groups)
 
 
-def _bin(sure: Floats, hits: Mask, low: float, high: float) -> CalibrationBin:
-    return CalibrationBin(
+def _bin(sure: Floats, hits: Mask, low: float, high: float) -> run_metrics.CalibrationBin:
+    return run_metrics.CalibrationBin(
         low=float(low),
         high=float(high),
         count=len(sure),
@@ -185,7 +181,7 @@ def _bin(sure: Floats, hits: Mask, low: float, high: float) -> CalibrationBin:
     )
 
 
-def _gap(bins: Sequence[CalibrationBin]) -> float:
+def _gap(bins: Sequence[run_metrics.CalibrationBin]) -> float:
     """Return the mean distance of accuracy and confidence, each bin by its pixels."""
     gaps = (
         each.count * abs(each.accuracy - each.confidence)

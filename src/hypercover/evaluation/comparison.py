@@ -8,25 +8,7 @@ import numpy as np
 from scipy.stats import binom, chi2
 
 from hypercover.errors import CallError, counted
-from hypercover.evaluation.accuracy import (
-    CLASS_MEASURES,
-    accuracies,
-    by_measure,
-    finite_mean,
-    none_for_nan,
-    unit_weights,
-)
-from hypercover.evaluation.intervals import (
-    LEVEL,
-    RESAMPLES,
-    BlockUnits,
-    BootstrapEstimate,
-    Units,
-    as_intervals,
-    bootstrap,
-    class_codes,
-    tally,
-)
+from hypercover.evaluation import accuracy, intervals
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_differences
 from hypercover.evaluation.run_metrics import Range
@@ -148,7 +130,7 @@ class Comparison:
         """Measure, class code (None for all classes together) and difference of each row."""
         for measure, difference in self.headlines.items():
             yield measure, None, difference
-        for measure in CLASS_MEASURES:
+        for measure in accuracy.CLASS_MEASURES:
             for code, row in self.per_class.items():
                 yield measure, code, row[measure]
 
@@ -207,10 +189,10 @@ def compare_models(
     first: Predictions | Sequence[Predictions],
     second: Predictions | Sequence[Predictions],
     *,
-    units: Units | None = None,
+    units: intervals.Units | None = None,
     codes: Sequence[int] | None = None,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
+    level: float = intervals.LEVEL,
+    resamples: int = intervals.RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
     """Compare two models on the same test pixels by a bootstrap over blocks or fields.
@@ -249,18 +231,19 @@ def compare_models(
     """
     pairs = _paired(first, second)
     both = [answers for pair in pairs for answers in pair]
-    listed = class_codes(both) if codes is None else [int(code) for code in codes]
-    chosen = units or BlockUnits()
+    listed = intervals.class_codes(both) if codes is None else [int(code) for code in codes]
+    chosen = units or intervals.BlockUnits()
     # (seed, unit, 3 of the first and 3 of the second, class)
     tallies = np.concatenate(
-        [tally(seeds, chosen, listed) for seeds in zip(*pairs, strict=True)], axis=2
+        [intervals.tally(seeds, chosen, listed) for seeds in zip(*pairs, strict=True)],
+        axis=2,
     )
     count = tallies.shape[1]
 
     def differences(of: Floats) -> list[Difference]:
         whole = of.sum(axis=0)
-        bearing = unit_weights(whole[:, :3]) + unit_weights(whole[:, 3:])
-        sure = bootstrap(of, _difference, bearing, resamples=resamples, seed=seed)
+        bearing = accuracy.unit_weights(whole[:, :3]) + accuracy.unit_weights(whole[:, 3:])
+        sure = intervals.bootstrap(of, _difference, bearing, resamples=resamples, seed=seed)
         return _differences(of, sure.given(count), level)
 
     together = differences(tallies)
@@ -269,7 +252,7 @@ def compare_models(
         chosen.description,
         count,
         tuple(len(pair[0]) for pair in pairs),
-        *by_measure(together, listed),
+        *accuracy.by_measure(together, listed),
         tuple(
             (own[0], mcnemar(pair[0].right, pair[1].right))
             for own, pair in zip(each, pairs, strict=True)
@@ -326,20 +309,26 @@ def _paired(
 
 
 def _difference(tallies: Floats) -> Floats:
-    return accuracies(tallies[..., :3, :]) - accuracies(tallies[..., 3:, :])
+    return accuracy.accuracies(tallies[..., :3, :]) - accuracy.accuracies(
+        tallies[..., 3:, :]
+    )
 
 
 def _differences(
-    tallies: Floats, sure: BootstrapEstimate, level: float
+    tallies: Floats, sure: intervals.BootstrapEstimate, level: float
 ) -> list[Difference]:
     """Join values, intervals and p-values of all measures."""
     sums = tallies.sum(axis=1)
-    apart = accuracies(sums[:, :3]), accuracies(sums[:, 3:])
+    apart = accuracy.accuracies(sums[:, :3]), accuracy.accuracies(sums[:, 3:])
     # Seeds in which both are defined, so that the difference is that of the two shown.
     defined = np.isfinite(apart[0]) & np.isfinite(apart[1])
     first, second = (
-        none_for_nan(finite_mean(np.where(defined, values, np.nan))) for values in apart
+        accuracy.none_for_nan(accuracy.finite_mean(np.where(defined, values, np.nan)))
+        for values in apart
     )
-    columns = first, second, none_for_nan(sure.value)
-    ends, p_values = as_intervals(sure.of_differences(level)), none_for_nan(sure.p_values())
+    columns = first, second, accuracy.none_for_nan(sure.value)
+    ends, p_values = (
+        intervals.as_intervals(sure.of_differences(level)),
+        accuracy.none_for_nan(sure.p_values()),
+    )
     return [Difference(*row) for row in zip(*columns, ends, p_values, strict=True)]

@@ -9,15 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.evaluation import accuracy
+from hypercover.evaluation import accuracy, run_metrics
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_grid
-from hypercover.evaluation.run_metrics import (
-    ClassScore,
-    Confusion,
-    LeakageMetrics,
-    ModelMetrics,
-)
 from hypercover.files import csv_text
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.audit import LeakAudit, audit
@@ -78,10 +72,10 @@ class Evaluation:
         return [each for each, lost in zip(self.legend, never, strict=True) if lost]
 
     @property
-    def scores(self) -> list[ClassScore]:
+    def scores(self) -> list[run_metrics.ClassScore]:
         """Counts, producer's and user's accuracy and F1 of each class."""
         return [
-            ClassScore(
+            run_metrics.ClassScore(
                 code=each.code,
                 name=each.name,
                 train_count=self.train_counts.get(each.code, 0),
@@ -133,19 +127,21 @@ class Evaluation:
         headline = f"Evaluation on {self.matrix.sum():,} test pixels: {', '.join(parts)}"
         return format_result(headline, self.to_frame())
 
-    def to_metrics(self) -> ModelMetrics:
+    def to_metrics(self) -> run_metrics.ModelMetrics:
         """Return everything as a part of the metrics of a run."""
-        return ModelMetrics(
+        return run_metrics.ModelMetrics(
             overall_accuracy=self.overall_accuracy,
             average_accuracy=self.average_accuracy,
             kappa=self.kappa,
             per_class=self.scores,
-            confusion=Confusion(codes=list(self.legend.codes), matrix=self.matrix.tolist()),
-            leakage=LeakageMetrics(**asdict(self.leakage)),
+            confusion=run_metrics.Confusion(
+                codes=list(self.legend.codes), matrix=self.matrix.tolist()
+            ),
+            leakage=run_metrics.LeakageMetrics(**asdict(self.leakage)),
         )
 
     @classmethod
-    def from_metrics(cls, model: ModelMetrics) -> "Evaluation":
+    def from_metrics(cls, model: run_metrics.ModelMetrics) -> "Evaluation":
         """Rebuild an evaluation from the metrics of a run."""
         leakage = model.leakage
         return cls(
@@ -166,7 +162,7 @@ class Evaluation:
     @classmethod
     def from_json(cls, model: Mapping[str, Any]) -> "Evaluation":
         """Rebuild an evaluation from what :meth:`to_json` returned."""
-        return cls.from_metrics(ModelMetrics.model_validate(model))
+        return cls.from_metrics(run_metrics.ModelMetrics.model_validate(model))
 
 
 def evaluate(

@@ -14,16 +14,7 @@ from scipy.special import expit
 from scipy.stats import t as student
 
 from hypercover.errors import CallError
-from hypercover.evaluation.accuracy import (
-    OVERALL_MEASURES,
-    accuracies,
-    by_measure,
-    count_by_unit,
-    finite_mean,
-    none_for_nan,
-    safe_divide,
-    unit_weights,
-)
+from hypercover.evaluation import accuracy
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.run_metrics import ClassIntervals, Intervals, Range
 from hypercover.scene.samples import Samples
@@ -162,7 +153,9 @@ def tally(seeds: Sequence[Predictions], units: Units, codes: Sequence[int]) -> F
     """Count right, reference and predicted pixels of each class (seed, unit, 3, class)."""
     numbers, count = units.assign(seeds)
     pairs = zip(seeds, numbers, strict=True)
-    return np.stack([count_by_unit(each, own, count, codes) for each, own in pairs])
+    return np.stack(
+        [accuracy.count_by_unit(each, own, count, codes) for each, own in pairs]
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +251,7 @@ def bootstrap(
     """
     apart = measure(tallies.sum(axis=1))
     moved = _over_units(tallies, measure, resamples, np.random.default_rng(seed))
-    units = safe_divide(bearing.sum(axis=0) ** 2, (bearing**2).sum(axis=0))
+    units = accuracy.safe_divide(bearing.sum(axis=0) ** 2, (bearing**2).sum(axis=0))
     several = units > 1 + 1e-9
     free = np.where(several, units - 1, np.nan)
     of_units = _variance(moved) * (free + 1) / free
@@ -268,13 +261,13 @@ def bootstrap(
     else:
         of_seeds = np.nan_to_num(of_seeds)
         between = np.isfinite(apart).sum(axis=0).clip(2) - 1
-        freedom = safe_divide(
+        freedom = accuracy.safe_divide(
             (of_units + of_seeds) ** 2, of_units**2 / free + of_seeds**2 / between
         )
         # Equal predictions have no variance, and thus no interval.
         freedom = np.where(of_units + of_seeds == 0, free, freedom)
     error = np.sqrt(of_units + np.nan_to_num(of_seeds))
-    return BootstrapEstimate(finite_mean(apart), error, freedom.clip(0.5))
+    return BootstrapEstimate(accuracy.finite_mean(apart), error, freedom.clip(0.5))
 
 
 def _over_units(
@@ -285,7 +278,7 @@ def _over_units(
     flat = tallies.reshape(seeds, units, -1)
     return np.concatenate(
         [
-            finite_mean(
+            accuracy.finite_mean(
                 np.stack([measure((weights @ seed).reshape(-1, *shape)) for seed in flat])
             )
             for weights in _weights(units, resamples, rng)
@@ -306,8 +299,8 @@ def _weights(units: int, resamples: int, rng: np.random.Generator) -> Iterator[F
 def _variance(values: Floats) -> Floats:
     """Return the variance along the first axis of what is finite; NaN of fewer than two."""
     finite = np.isfinite(values)
-    away = np.where(finite, values - finite_mean(values), 0)
-    return safe_divide((away**2).sum(axis=0), (finite.sum(axis=0) - 1).clip(0))
+    away = np.where(finite, values - accuracy.finite_mean(values), 0)
+    return accuracy.safe_divide((away**2).sum(axis=0), (finite.sum(axis=0) - 1).clip(0))
 
 
 def accuracy_intervals(
@@ -388,15 +381,17 @@ def accuracy_intervals(
     count = tallies.shape[1]
     sure = bootstrap(
         tallies,
-        accuracies,
-        unit_weights(tallies.sum(axis=0)),
+        accuracy.accuracies,
+        accuracy.unit_weights(tallies.sum(axis=0)),
         resamples=resamples,
         seed=seed,
     ).given(count)
     least = np.where(
-        np.arange(len(sure.value)) == OVERALL_MEASURES.index("kappa"), -1.0, 0.0
+        np.arange(len(sure.value)) == accuracy.OVERALL_MEASURES.index("kappa"), -1.0, 0.0
     )
-    overall, classes = by_measure(as_intervals(sure.of_shares(level, least)), listed)
+    overall, classes = accuracy.by_measure(
+        as_intervals(sure.of_shares(level, least)), listed
+    )
     return Intervals(
         level=level,
         unit=chosen.description,
@@ -416,7 +411,7 @@ def class_codes(seeds: Sequence[Predictions]) -> list[int]:
 
 def as_intervals(ends: Floats) -> list[Range]:
     """Turn intervals (measure, 2) into pairs, None where they are not known."""
-    lows, highs = none_for_nan(ends[:, 0]), none_for_nan(ends[:, 1])
+    lows, highs = accuracy.none_for_nan(ends[:, 0]), accuracy.none_for_nan(ends[:, 1])
     return [
         None if low is None or high is None else (low, high)
         for low, high in zip(lows, highs, strict=True)

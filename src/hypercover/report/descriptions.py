@@ -5,19 +5,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hypercover.errors import counted
-from hypercover.evaluation.run_metrics import (
-    LeakageMetrics,
-    MapTraining,
-    ModelMetrics,
-    SplitMetrics,
-    TrainingMetrics,
-)
+from hypercover.evaluation import run_metrics
 from hypercover.figures.formatting import describe_share, format_percent
 
 _MOST_PIXELS = 10**9
 
 
-def describe_leakage(leakage: LeakageMetrics, neighbours: float | None = None) -> str:
+def describe_leakage(
+    leakage: run_metrics.LeakageMetrics, neighbours: float | None = None
+) -> str:
     """Say what the test had in common with the training: of windows, and of features.
 
     ``neighbours`` is the share of test pixels that touch a training pixel: all
@@ -27,7 +23,7 @@ def describe_leakage(leakage: LeakageMetrics, neighbours: float | None = None) -
     return f"{_describe_windows(leakage, neighbours)} {carried}".rstrip()
 
 
-def _describe_windows(leakage: LeakageMetrics, neighbours: float | None) -> str:
+def _describe_windows(leakage: run_metrics.LeakageMetrics, neighbours: float | None) -> str:
     """Say in one sentence what the windows of test pixels had in common with others."""
     if leakage.centre_in_window is None and leakage.window_overlap is None:
         return "The leak audit has no figures."
@@ -49,15 +45,15 @@ def _describe_windows(leakage: LeakageMetrics, neighbours: float | None) -> str:
     )
 
 
-def describe_split(split: SplitMetrics) -> str:
+def describe_split(split: run_metrics.SplitMetrics) -> str:
     """Say how a split was made.
 
     Examples
     --------
     >>> folds = {"by": "fields", "folds": 5, "guard": 8}
-    >>> describe_split(SplitMetrics(kind="kfold", settings=folds))
+    >>> describe_split(run_metrics.SplitMetrics(kind="kfold", settings=folds))
     '5 folds of whole fields, guard 8 px'
-    >>> describe_split(SplitMetrics(kind="saved", settings={"kind": "random", "train": 0.1}))
+    >>> describe_split(run_metrics.SplitMetrics(kind="saved", settings={"kind": "random", "train": 0.1}))
     'saved before: random pixels, 10 % of each class train'
     """
     settings = split.settings
@@ -65,7 +61,7 @@ def describe_split(split: SplitMetrics) -> str:
     if split.kind in _TAKEN_OVER:
         original, how = str(settings.get("kind", "given")), "a split"
         if original not in (*_TAKEN_OVER, "given", "none"):
-            how = describe_split(SplitMetrics(kind=original, settings=settings))
+            how = describe_split(run_metrics.SplitMetrics(kind=original, settings=settings))
         return f"{_TAKEN_OVER[split.kind]}: {how}"
     if split.kind == "random":
         return f"random pixels, {train} of each class train" if train else "random pixels"
@@ -93,7 +89,7 @@ _WHOLE = {
 """Kinds of split by whole pieces of land, and of what they take a share."""
 
 
-def _describe_pieces(split: SplitMetrics) -> str:
+def _describe_pieces(split: run_metrics.SplitMetrics) -> str:
     """Name the pieces of land that a split keeps whole."""
     settings = split.settings
     size = settings.get("size")
@@ -140,14 +136,14 @@ def describe_spread(drawn: Mapping[str, tuple[int, int]]) -> str:
     return f"± is one standard deviation, {', '.join(parts)}." if parts else ""
 
 
-def describe_draws(model: ModelMetrics) -> str:
+def describe_draws(model: run_metrics.ModelMetrics) -> str:
     """Say of how many seeds and folds the figures of a model come; nothing of one.
 
     Examples
     --------
-    >>> describe_draws(ModelMetrics(repeats=[{}] * 5))
+    >>> describe_draws(run_metrics.ModelMetrics(repeats=[{}] * 5))
     'mean of 5 seeds'
-    >>> describe_draws(ModelMetrics(repeats=[{}] * 6, folds=3))
+    >>> describe_draws(run_metrics.ModelMetrics(repeats=[{}] * 6, folds=3))
     '3 folds together, mean of 2 seeds'
     """
     folds = f"{model.folds} folds together" if model.folds > 1 else ""
@@ -179,14 +175,14 @@ def _amount(train: Any) -> str:
     return f"{format_percent(train, 0)} %" if train < 1 else f"{train:g} pixels"
 
 
-def describe_map_training(facts: MapTraining) -> str:
+def describe_map_training(facts: run_metrics.MapTraining) -> str:
     """Say which pixels the models that map were trained on.
 
     Examples
     --------
-    >>> describe_map_training(MapTraining.model_validate({"from": "all", "pixels": 792}))
+    >>> describe_map_training(run_metrics.MapTraining.model_validate({"from": "all", "pixels": 792}))
     'Maps are made by models trained again on all 792 labelled pixels; accuracies are those of models trained on the training pixels alone.'
-    >>> describe_map_training(MapTraining.model_validate({"from": "split", "pixels": 132}))
+    >>> describe_map_training(run_metrics.MapTraining.model_validate({"from": "split", "pixels": 132}))
     'Maps are made by the models that were tested, trained on 132 training pixels (map_from: split).'
     """
     if facts.source != "all":
@@ -203,12 +199,12 @@ def describe_map_training(facts: MapTraining) -> str:
     )
 
 
-def describe_missing_classes(facts: MapTraining) -> str:
+def describe_missing_classes(facts: run_metrics.MapTraining) -> str:
     """Name the classes that a map cannot show, as no pixel of them was trained on.
 
     Examples
     --------
-    >>> describe_missing_classes(MapTraining.model_validate({"missing": [{"code": 4, "name": "oats"}]}))
+    >>> describe_missing_classes(run_metrics.MapTraining.model_validate({"missing": [{"code": 4, "name": "oats"}]}))
     'The map cannot show oats (4): no pixel of it was trained on.'
     """
     if not facts.missing:
@@ -218,12 +214,12 @@ def describe_missing_classes(facts: MapTraining) -> str:
     return f"The map cannot show {named}: no pixel of {of} was trained on."
 
 
-def describe_training(training: TrainingMetrics) -> str:
+def describe_training(training: run_metrics.TrainingMetrics) -> str:
     """Say where and on how much a network was trained.
 
     Examples
     --------
-    >>> describe_training(TrainingMetrics(device="cpu", precision="float32", processes=2, epochs=10,
+    >>> describe_training(run_metrics.TrainingMetrics(device="cpu", precision="float32", processes=2, epochs=10,
     ...                         samples=6950))
     'on cpu in float32, 2 processes, 10 epochs, 6,950 samples seen'
     """

@@ -12,13 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypercover.evaluation.run_metrics import (
-    ModelMetrics,
-    RunMetrics,
-    SearchMetrics,
-    SplitMetrics,
-    read_search,
-)
+from hypercover.evaluation import run_metrics
 from hypercover.figures.accuracy_figures import draw_training
 from hypercover.figures.canvas import PLACE_KEY
 from hypercover.report.descriptions import describe_spread
@@ -139,9 +133,9 @@ class ModelResult:
     """Name of the split."""
     main: bool
     """Whether it is the split the experiment was made for."""
-    model: ModelMetrics
+    model: run_metrics.ModelMetrics
     """Its figures."""
-    split: SplitMetrics
+    split: run_metrics.SplitMetrics
     """The split."""
 
 
@@ -151,7 +145,7 @@ class FinishedRun:
 
     folder: Path
     """Where it lies."""
-    record: RunMetrics
+    record: run_metrics.RunMetrics
     """What its metrics say."""
 
     @cached_property
@@ -221,9 +215,9 @@ class FinishedRun:
         return next(results, None)
 
     @cached_property
-    def search(self) -> SearchMetrics | None:
+    def search(self) -> run_metrics.SearchMetrics | None:
         """The grid search that lies in the same folder, if there is one."""
-        return read_search(self.folder)
+        return run_metrics.read_search(self.folder)
 
     @cached_property
     def view(self) -> ViewerData | None:

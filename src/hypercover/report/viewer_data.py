@@ -33,22 +33,6 @@ _WITHOUT = (
 )
 
 
-@dataclass(frozen=True)
-class MapLayer:
-    """One picture of the land that the page can show."""
-
-    key: str
-    """Short name by which pictures and links ask for it."""
-    name: str
-    """What people call it."""
-    kind: str
-    """"rgb", "codes" or "share"."""
-    values: Array
-    """The picture (y, x) or (y, x, 3)."""
-    legend: str = ""
-    """Which legend its codes belong to: land, parts or check."""
-
-
 @dataclass(frozen=True, eq=False)
 class ViewerData:
     """The scene and the maps of a run, ready to stand inside the page."""
@@ -61,18 +45,18 @@ class ViewerData:
     """What the run recorded: classes, splits and the model to show first."""
 
     @cached_property
-    def layers(self) -> list[MapLayer]:
-        """Every picture of the land, in the order in which it is offered."""
+    def layers(self) -> list[dict[str, Any]]:
+        """Every picture of the scene and of its maps, in the order in which it is offered."""
         scene = self.scene
         layers = [
-            MapLayer(key, self._title(key), "rgb", composite)
+            _layer(key, self._title(key), "rgb", composite)
             for key, composite in scene.composites.items()
         ]
-        layers.append(MapLayer("labels", "labels", "codes", scene.labels, "land"))
+        layers.append(_layer("labels", "labels", "codes", scene.labels, "land"))
         for name, parts in scene.parts.items():
             title = f"split: {self.record.main_name if name == 'main' else name}"
             key = "split" if name == "main" else f"split-{name}"
-            layers.append(MapLayer(key, title, "codes", parts, "parts"))
+            layers.append(_layer(key, title, "codes", parts, "parts"))
         for name, model in self.models.items():
             layers += self._layers_of(name, model)
         return layers
@@ -82,21 +66,21 @@ class ViewerData:
         in_nm = spectra is not None and bool(np.isfinite(spectra.wavelengths).all())
         return composite_title(key, self.scene.shown_bands[key].tolist(), in_nm)
 
-    def _layers_of(self, name: str, model: ModelView) -> Iterator[MapLayer]:
-        yield MapLayer(f"map-{name}", f"map: {name}", "codes", model.labels, "land")
+    def _layers_of(self, name: str, model: ModelView) -> Iterator[dict[str, Any]]:
+        yield _layer(f"map-{name}", f"map: {name}", "codes", model.labels, "land")
         if model.confidence is not None:
             title = f"confidence: {name}"
-            yield MapLayer(f"confidence-{name}", title, "share", model.confidence)
+            yield _layer(f"confidence-{name}", title, "share", model.confidence)
         if "main" in self.scene.parts:
             check = model.check
             if check is None:
                 parts = self.scene.parts["main"]
                 check = class_check(self.scene.labels, model.labels, parts)
-            yield MapLayer(f"check-{name}", f"class check: {name}", "codes", check, "check")
+            yield _layer(f"check-{name}", f"class check: {name}", "codes", check, "check")
 
     def has(self, key: str) -> bool:
         """Tell whether there is a picture of this key."""
-        return any(layer.key == key for layer in self.layers)
+        return any(layer["key"] == key for layer in self.layers)
 
     @property
     def thinned(self) -> str:
@@ -117,7 +101,7 @@ class ViewerData:
     @cached_property
     def _kept(self) -> tuple[Spectra | None, dict[str, Any] | None]:
         spectra = self.scene.spectra
-        left = _MOST_TEXT - len(json.dumps(self._layers)) - len(json.dumps(self._answers))
+        left = _MOST_TEXT - len(json.dumps(self.layers)) - len(json.dumps(self._answers))
         while spectra is not None:
             content = _spectra(spectra)
             if len(json.dumps(content)) <= left:
@@ -125,14 +109,6 @@ class ViewerData:
             # Where not even one fits, the page goes without.
             spectra = spectra.thinned() if max(spectra.values.shape[1:]) > 1 else None
         return None, None
-
-    @cached_property
-    def _layers(self) -> list[dict[str, Any]]:
-        return [
-            {name: getattr(layer, name) for name in ("key", "name", "kind", "legend")}
-            | {"data": _packed(layer.values)}
-            for layer in self.layers
-        ]
 
     @cached_property
     def _answers(self) -> list[dict[str, Any]]:
@@ -161,7 +137,7 @@ class ViewerData:
             "metres": scene.metres if math.isfinite(scene.metres) else None,
             "crs": crs_name(crs) if crs else "",
             "legends": self._legends(),
-            "layers": self._layers,
+            "layers": self.layers,
             "models": self._answers,
             "spectra": self._kept[1],
             "best": self.record.best,
@@ -183,6 +159,23 @@ class ViewerData:
             name: [dict(zip(("code", "name", "color"), row, strict=True)) for row in rows]
             for name, rows in {"land": land, "parts": parts, "check": check}.items()
         }
+
+
+def _layer(
+    key: str, name: str, kind: str, values: Array, legend: str = ""
+) -> dict[str, Any]:
+    """Describe a picture of the land that the page can show.
+
+    Parameters
+    ----------
+    key : by which pictures and links ask for it
+    name : as readers see it
+    kind : "rgb", "codes" or "share"
+    values : array (y, x) or (y, x, 3)
+    legend : which legend its codes belong to: land, parts or check
+    """
+    facts = {"key": key, "name": name, "kind": kind, "legend": legend}
+    return facts | {"data": _packed(values)}
 
 
 def _spectra(spectra: Spectra) -> dict[str, Any]:
