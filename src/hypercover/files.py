@@ -96,8 +96,7 @@ def check_local(path: str | Path) -> None:
     if is_address(path):
         raise OutputError(
             errno.EINVAL,
-            f"Only files on this machine are opened and written, got {str(path)[:200]}; give "
-            "the path of a file.",
+            f"Only files on this machine are opened and written, got {str(path)[:150]}; give a path.",
         )
 
 

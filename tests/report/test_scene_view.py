@@ -20,9 +20,9 @@ from hypercover.report.scene_view import (
     SceneView,
     make_scene_view,
     read_view_arrays,
+    read_viewer_data,
     view_step,
 )
-from hypercover.report.viewer_data import read_viewer_data
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import tiles
@@ -234,12 +234,12 @@ def test_a_full_scene_of_mere_noise_fits_the_page(tmp_path):
 
 def test_spectra_are_thinned_out_where_the_page_would_be_too_large(run_folder, monkeypatch):
     whole = page_of(run_folder)
-    monkeypatch.setattr("hypercover.report.viewer_data._MOST_TEXT", len(whole.text) - 1500)
+    monkeypatch.setattr("hypercover.report.scene_view._MOST_TEXT", len(whole.text) - 1500)
     page = page_of(run_folder)
     assert page.spectra.step == 2
     assert page.thinned == "Spectra are kept of every 2nd pixel of every 2nd row."
     assert np.array_equal(page.spectra.values, whole.spectra.values[:, ::2, ::2])
-    monkeypatch.setattr("hypercover.report.viewer_data._MOST_TEXT", 0)
+    monkeypatch.setattr("hypercover.report.scene_view._MOST_TEXT", 0)
     assert page_of(run_folder).spectra is None
 
 

@@ -226,8 +226,7 @@ def estimate_area(
     sample = (reference > 0) & inside
     if not sample.any():
         raise CallError(
-            "No reference pixel lies on a pixel of the map that has a class; give a "
-            "reference sample of this map."
+            "No reference pixel lies on a pixel of the map with a class; give a sample of it."
         )
     legend = (legend or Legend()).covering([*np.unique(mapped), *np.unique(reference)])
     names = np.unique(places[inside])
@@ -369,8 +368,7 @@ def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) 
     for name, codes in given.items():
         if codes.shape != mapped.shape:
             raise CallError(
-                f"Map and {name} must have one size, got {mapped.shape} and {codes.shape}; "
-                "give those of one grid."
+                f"Map and {name} need one grid, got sizes {mapped.shape} and {codes.shape}."
             )
     if design == "simple":
         if strata is not None:

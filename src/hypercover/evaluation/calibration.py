@@ -456,7 +456,6 @@ def _checked_probabilities(
     taught = hits.any(axis=1)
     if not taught.any():
         raise CallError(
-            "No validation pixel belongs to a class of the model; a temperature is fitted on "
-            "such pixels, so give some."
+            "No validation pixel is of a class of the model, so no temperature fits; give some."
         )
     return shares[taught], hits[taught]

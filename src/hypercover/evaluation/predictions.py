@@ -173,6 +173,5 @@ class Predictions:
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise CallError(
-                f"{path} holds no predictions of hypercover ({str(error)[:80]}); "
-                "run the experiment again to make them."
+                f"{path} holds no predictions ({str(error)[:80]}); run the experiment again."
             ) from error

@@ -75,8 +75,7 @@ def read_result_file(path: Path, model: type[Model], *, remedy: str) -> Model:
     """
     if path.stat().st_size > _MAX_BYTES:
         raise CallError(
-            f"{path} is larger than {_MAX_BYTES // 2**20} MiB, which no run writes; give "
-            "the folder of a run."
+            f"{path} has over {_MAX_BYTES // 2**20} MiB, which no run writes; give the folder of a run."
         )
     try:
         return model.model_validate(read_checksummed(path.read_bytes()))
@@ -579,13 +578,11 @@ def read_run_metrics(folder: Path) -> RunMetrics:
     path = folder / "metrics.json"
     if not path.is_file():
         raise CallError(
-            f"No metrics.json in {folder}; give the folder of a run, and run it to its end "
-            "first."
+            f"No metrics.json in {folder}; give the folder of a run that has ended."
         )
     metrics = read_result_file(path, RunMetrics, remedy="run the experiment again")
     if metrics.model_fields_set.isdisjoint(("name", "models", "split")):
         raise CallError(
-            f"{path} is not a valid result file: it has no name, models or split; run the "
-            "experiment again."
+            f"{path} is not a valid result file: no name, models or split; run the experiment again."
         )
     return metrics

@@ -41,8 +41,7 @@ def class_spectra(scene: Scene) -> dict[int, tuple[Floats, Floats]]:
     """
     if scene.labels is None:
         raise LabelError(
-            f"The scene {scene.name} has no labels, so its classes have no spectra; give a "
-            "label file as well."
+            f"The scene {scene.name} has no labels and so no class spectra; give a label file."
         )
     moments: dict[int, Floats] = {}
     for rows in scene.strips():

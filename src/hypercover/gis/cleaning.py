@@ -73,8 +73,7 @@ class Regions(NamedTuple):
             classes += [code] * count
             if len(classes) > _MAX_REGIONS:
                 raise LabelError(
-                    f"The map has more than {_MAX_REGIONS:,} regions; clean it with "
-                    "--majority or --sieve, or give a minimum area."
+                    f"The map has over {_MAX_REGIONS:,} regions; clean it with --majority or --sieve."
                 )
         pixels = np.bincount(numbers.ravel(), minlength=len(classes))
         pixels[0] = 0
@@ -154,8 +153,7 @@ class Cleaning:
         """
         if self.majority not in range(1, 100, 2):
             raise CallError(
-                "The side of the majority filter must be an odd number of pixels up to 99, "
-                f"got {self.majority}; 3 is usual."
+                f"The majority filter must be an odd number of pixels up to 99, got {self.majority}; give 3."
             )
         if self.sieve < 1:
             raise CallError(

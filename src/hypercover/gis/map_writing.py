@@ -63,8 +63,7 @@ def class_check(labels: Codes, predicted: Codes, parts: Bytes) -> Bytes:
     if len(shapes) > 1:
         raise LabelError(
             "A class check needs labels, map and split of one size, got "
-            f"{labels.shape}, {predicted.shape} and {parts.shape}; "
-            "give those of one scene."
+            f"{labels.shape}, {predicted.shape} and {parts.shape}; give those of one scene."
         )
     check = np.where(predicted == labels, RIGHT, WRONG)
     check = np.where(parts == TRAINING_PART, TRAINING, check)
@@ -273,15 +272,13 @@ def write_class_map(
     codes = np.asarray(labels)
     if codes.dtype.kind not in "iu":
         raise LabelError(
-            f"A class map holds whole numbers, got {codes.dtype}; give class codes from 1, "
-            "and 0 for no data."
+            f"A class map holds whole numbers, got {codes.dtype}; give class codes from 1."
         )
     grid = grid or Grid(*codes.shape)
     _check_shape(codes, grid)
     if codes.size and codes.min() < 0:
         raise LabelError(
-            f"A class map cannot hold the code {codes.min()}; use codes from 1, and 0 "
-            "for no data."
+            f"A class map cannot hold the code {codes.min()}; use 1 and above, 0 for no data."
         )
     complete = complete_legend(legend or Legend(()), codes)
     with class_map_writer(path, complete, grid, **origin) as raster:

@@ -97,13 +97,11 @@ def write_polygons(
     driver = DRIVERS.get(target.suffix.lower())
     if driver is None:
         raise CallError(
-            f"Polygons are written as GeoPackage (.gpkg) or GeoJSON, got {target.name!r}; "
-            "give it one of these suffixes."
+            f"Polygons are written as .gpkg or .geojson, got {target.name!r}; give it such a name."
         )
     if not class_map.grid.placed:
         raise LabelError(
-            "Polygons need coordinates, and the map has no georeference; give a map of an "
-            "image that has one."
+            "Polygons need coordinates, and the map has no georeference; give one that has."
         )
     crs = _crs_code(class_map.grid.crs, driver)
     regions, chosen, summary = _merge_small_regions(class_map, minimum_area)
@@ -137,8 +135,7 @@ def _merge_small_regions(
     """Return the regions after merging, which of them are large enough, and a summary."""
     if minimum_area < 0 or not np.isfinite(minimum_area):
         raise CallError(
-            f"The minimum area must be 0 or more hectares, got {minimum_area:g}; leave it "
-            "out for all regions."
+            f"The minimum area must be 0 or more hectares, got {minimum_area:g}; leave it out."
         )
     codes, areas, unit = class_map.codes, class_map.pixel_areas, 1
     if minimum_area and areas is None:

@@ -123,13 +123,9 @@ def describe_spread(drawn: Mapping[str, tuple[int, int]]) -> str:
     names: dict[str, list[str]] = {}
     for name, (draws, folds) in drawn.items():
         seeds = draws // max(folds, 1)
-        over = f"over {seeds} seeds"
-        if folds > 1:
-            over = (
-                f"over {draws} folds"
-                if seeds < 2
-                else f"over the {draws} folds of {seeds} seeds"
-            )
+        over = f"over {draws} {'folds' if folds > 1 else 'seeds'}"
+        if folds > 1 and seeds > 1:
+            over = f"over the {draws} folds of {seeds} seeds"
         if draws > 1:
             names.setdefault(over, []).append(name)
     parts = [f"{over} under {', '.join(each)}" for over, each in names.items()]

@@ -16,7 +16,7 @@ from hypercover.evaluation import run_metrics
 from hypercover.figures.accuracy_figures import draw_training
 from hypercover.figures.canvas import PLACE_KEY
 from hypercover.report.descriptions import describe_spread
-from hypercover.report.viewer_data import ViewerData, read_viewer_data
+from hypercover.report.scene_view import ViewerData, read_viewer_data
 from hypercover.splits.split import PART_COLORS, PARTS
 
 _LONGEST_LOG = 64 * 2**20
