@@ -16,20 +16,6 @@ Each also derives from the builtin exception a caller would expect, so that
 A message says what was asked, what was found and what to do, in one sentence.
 """
 
-__all__ = [
-    "CallError",
-    "ExperimentError",
-    "HypercoverError",
-    "LabelError",
-    "ModelError",
-    "OutputError",
-    "RunError",
-    "SceneError",
-    "SplitError",
-    "counted",
-    "shorten",
-]
-
 _LONGEST, _END = 2000, 500
 """Longest message in characters, and how many of them are taken from its end."""
 

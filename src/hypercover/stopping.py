@@ -7,7 +7,6 @@ is killed a little later and repeated.
 
 import signal
 import threading
-from types import FrameType
 
 _requested = threading.Event()
 
@@ -28,8 +27,4 @@ def stop_requested() -> bool:
 
 def stop_on_signal(number: int = signal.SIGTERM) -> None:
     """Treat a signal as a request to stop; call it in the main thread."""
-
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        request_stop()
-
-    signal.signal(number, handler)
+    signal.signal(number, lambda _number, _frame: request_stop())
