@@ -143,12 +143,7 @@ def _title(text: str, metrics: RunMetrics) -> str:
 
 def spread_lines(metrics: RunMetrics) -> list[str]:
     """Explain the ± of the table, if it has any."""
-    drawn = {
-        label: (len(model.repeats), model.folds)
-        for label, part in metrics.splits.items()
-        for model in part.models.values()
-    }
-    return list(filter(None, [descriptions.describe_spread(drawn)]))
+    return list(filter(None, [descriptions.describe_spread(metrics.splits)]))
 
 
 def _gap_tables(metrics: RunMetrics) -> list[Table]:

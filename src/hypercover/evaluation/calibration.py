@@ -150,34 +150,43 @@ def reliability_bins(
     >>> reliability_bins([0.2, 0.9, 0.8], [False, True, True], bins=2)[0]
     CalibrationBin(low=0.0, high=0.5, count=1, confidence=0.2, accuracy=0.0)
     """
-    sure, hits = _checked(confidence, right)
+    confidences, hits = _checked(confidence, right)
     if bins < 1:
         raise CallError(f"A calibration error needs at least one bin, got {bins}; use 15.")
     if equal == "width":
         edges = np.linspace(0, 1, bins + 1)
         # The first edge that is not below: (low, high].
-        place = np.maximum(np.searchsorted(edges, sure) - 1, 0)
+        place = np.maximum(np.searchsorted(edges, confidences) - 1, 0)
         return tuple(
-            _bin(sure[place == index], hits[place == index], edges[index], edges[index + 1])
+            _bin(
+                confidences[place == index],
+                hits[place == index],
+                edges[index],
+                edges[index + 1],
+            )
             for index in range(bins)
         )
     if equal != "mass":
         raise CallError(f"Bins are of equal width or mass, got {equal!r}.")
-    _, group, count = np.unique(sure, return_inverse=True, return_counts=True)
+    _, group, count = np.unique(confidences, return_inverse=True, return_counts=True)
     # The bin of equal confidences is that of the middle of their ranks.
     middle = np.cumsum(count) - count / 2
-    place = (middle[group] * bins // len(sure)).astype(np.intp)
-    groups = [(sure[place == index], hits[place == index]) for index in np.unique(place)]
+    place = (middle[group] * bins // len(confidences)).astype(np.intp)
+    groups = [
+        (confidences[place == index], hits[place == index]) for index in np.unique(place)
+    ]
     return tuple(_bin(part, good, part.min(), part.max()) for part, good in groups)
 
 
-def _bin(sure: Floats, hits: Mask, low: float, high: float) -> run_metrics.CalibrationBin:
+def _bin(
+    confidences: Floats, hits: Mask, low: float, high: float
+) -> run_metrics.CalibrationBin:
     return run_metrics.CalibrationBin(
         low=float(low),
         high=float(high),
-        count=len(sure),
-        confidence=float(sure.mean()) if len(sure) else None,
-        accuracy=float(hits.mean()) if len(sure) else None,
+        count=len(confidences),
+        confidence=float(confidences.mean()) if len(confidences) else None,
+        accuracy=float(hits.mean()) if len(confidences) else None,
     )
 
 
@@ -224,35 +233,38 @@ def abstention_curve(
     >>> abstention_curve([0.9, 0.8, 0.5, 0.5], [True, True, True, False], [0.5, 0.75, 1])
     ((0.5, 1.0), (0.75, 0.8333333333333334), (1.0, 0.75))
     """
-    sure, hits = _checked(confidence, right)
+    confidences, hits = _checked(confidence, right)
     kept = np.asarray(shares, dtype=np.float64)
     if not ((kept > 0) & (kept <= 1)).all():
         raise CallError(
             f"Shares of pixels to keep lie above 0 and up to 1, got {list(shares)}."
         )
-    _, group, count = np.unique(-sure, return_inverse=True, return_counts=True)
+    _, group, count = np.unique(-confidences, return_inverse=True, return_counts=True)
     pixels = np.concatenate([[0], np.cumsum(count)])
     good = np.concatenate([[0], np.cumsum(np.bincount(group, weights=hits))])
     # Straight within a group of equals: the mean over all orders.
-    accuracy = np.interp(kept * len(sure), pixels, good) / (kept * len(sure))
+    accuracy = np.interp(kept * len(confidences), pixels, good) / (kept * len(confidences))
     return tuple(zip(kept.tolist(), accuracy.tolist(), strict=True))
 
 
 def _checked(confidence: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Mask]:
     """Return confidences and hits after checking that they are such, one of each a pixel."""
-    sure, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
-    if sure.ndim != 1 or sure.shape != hits.shape or not len(sure):
+    confidences, hits = (
+        np.asarray(confidence, dtype=np.float64),
+        np.asarray(right, dtype=bool),
+    )
+    if confidences.ndim != 1 or confidences.shape != hits.shape or not len(confidences):
         raise CallError(
             "Calibration is measured on at least one pixel with one confidence and one right "
-            f"or wrong each, got the shapes {sure.shape} and {hits.shape}."
+            f"or wrong each, got the shapes {confidences.shape} and {hits.shape}."
         )
-    outside = ~((sure >= -_ROUNDING) & (sure <= 1 + _ROUNDING))
+    outside = ~((confidences >= -_ROUNDING) & (confidences <= 1 + _ROUNDING))
     if outside.any():
         raise CallError(
-            f"A confidence is a share from 0 to 1, got {sure[outside][0]:g} and "
-            f"{outside.sum() - 1} more of {len(sure)} outside; give probabilities."
+            f"A confidence is a share from 0 to 1, got {confidences[outside][0]:g} and "
+            f"{outside.sum() - 1} more of {len(confidences)} outside; give probabilities."
         )
-    return np.clip(sure, 0, 1), hits
+    return np.clip(confidences, 0, 1), hits
 
 
 Shares = npt.NDArray[np.floating]
@@ -410,10 +422,12 @@ def fit_confidence_temperature(
     right = hits[np.arange(len(shares)), shares.argmax(axis=1)]
 
     def loss(log_temperature: float) -> float:
-        sure = apply_temperature(shares, math.exp(log_temperature)).max(axis=1)
-        sure = np.clip(sure, _LEAST, 1 - _LEAST)
-        imagined = np.mean(np.log(sure) + np.log1p(-sure)) / (2 * units)
-        return -float(np.mean(np.log(np.where(right, sure, 1 - sure))) + imagined)
+        confidences = apply_temperature(shares, math.exp(log_temperature)).max(axis=1)
+        confidences = np.clip(confidences, _LEAST, 1 - _LEAST)
+        imagined = np.mean(np.log(confidences) + np.log1p(-confidences)) / (2 * units)
+        return -float(
+            np.mean(np.log(np.where(right, confidences, 1 - confidences))) + imagined
+        )
 
     # It may have several valleys: the deepest of a grid is followed to its bottom.
     grid = np.linspace(-math.log(_MOST), math.log(_MOST), _STEPS)
@@ -453,9 +467,9 @@ def _checked_probabilities(
             f"{shares[bad][0].sum():.4g}); pass the output of predict_proba, not scores."
         )
     hits = codes[:, None] == columns
-    taught = hits.any(axis=1)
-    if not taught.any():
+    usable = hits.any(axis=1)
+    if not usable.any():
         raise CallError(
             "No validation pixel is of a class of the model, so no temperature fits; give some."
         )
-    return shares[taught], hits[taught]
+    return shares[usable], hits[usable]

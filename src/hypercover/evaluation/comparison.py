@@ -243,8 +243,10 @@ def compare_models(
     def differences(of: Floats) -> list[Difference]:
         whole = of.sum(axis=0)
         bearing = accuracy.unit_weights(whole[:, :3]) + accuracy.unit_weights(whole[:, 3:])
-        sure = intervals.bootstrap(of, _difference, bearing, resamples=resamples, seed=seed)
-        return _differences(of, sure.given(count), level)
+        estimate = intervals.bootstrap(
+            of, _difference, bearing, resamples=resamples, seed=seed
+        )
+        return _differences(of, estimate.given(count), level)
 
     together = differences(tallies)
     each = [together] if len(pairs) == 1 else [differences(own[None]) for own in tallies]
@@ -267,11 +269,11 @@ def describe_test_difference(first: Predictions, second: Predictions) -> str:
     if first.shape != second.shape:
         sizes = (" × ".join(map(str, answers.shape)) for answers in (first, second))
         return f"the scenes have {' and '.join(sizes)} pixels"
-    here, there = (
+    first_pixels, second_pixels = (
         answers.rows.astype(np.int64) * first.shape[1] + answers.cols
         for answers in (first, second)
     )
-    common, ours, theirs = np.intersect1d(here, there, return_indices=True)
+    common, ours, theirs = np.intersect1d(first_pixels, second_pixels, return_indices=True)
     relabelled = int((first.labels[ours] != second.labels[theirs]).sum())
     shared = f"{len(common):,}" if len(common) else "none"
     text = f"{len(first):,} and {len(second):,} test pixels, {shared} in common"
@@ -315,7 +317,7 @@ def _difference(tallies: Floats) -> Floats:
 
 
 def _differences(
-    tallies: Floats, sure: intervals.BootstrapEstimate, level: float
+    tallies: Floats, estimate: intervals.BootstrapEstimate, level: float
 ) -> list[Difference]:
     """Join values, intervals and p-values of all measures."""
     sums = tallies.sum(axis=1)
@@ -326,9 +328,9 @@ def _differences(
         accuracy.none_for_nan(accuracy.finite_mean(np.where(defined, values, np.nan)))
         for values in apart
     )
-    columns = first, second, accuracy.none_for_nan(sure.value)
+    columns = first, second, accuracy.none_for_nan(estimate.value)
     ends, p_values = (
-        intervals.as_intervals(sure.of_differences(level)),
-        accuracy.none_for_nan(sure.p_values()),
+        intervals.as_intervals(estimate.of_differences(level)),
+        accuracy.none_for_nan(estimate.p_values()),
     )
     return [Difference(*row) for row in zip(*columns, ends, p_values, strict=True)]

@@ -378,7 +378,7 @@ def accuracy_intervals(
     chosen = units or BlockUnits()
     tallies = tally(seeds, chosen, listed)
     count = tallies.shape[1]
-    sure = bootstrap(
+    estimate = bootstrap(
         tallies,
         accuracy.accuracies,
         accuracy.unit_weights(tallies.sum(axis=0)),
@@ -386,10 +386,12 @@ def accuracy_intervals(
         seed=seed,
     ).given(count)
     least = np.where(
-        np.arange(len(sure.value)) == accuracy.OVERALL_MEASURES.index("kappa"), -1.0, 0.0
+        np.arange(len(estimate.value)) == accuracy.OVERALL_MEASURES.index("kappa"),
+        -1.0,
+        0.0,
     )
     overall, classes = accuracy.by_measure(
-        as_intervals(sure.of_shares(level, least)), listed
+        as_intervals(estimate.of_shares(level, least)), listed
     )
     return Intervals(
         level=level,

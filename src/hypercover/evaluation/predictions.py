@@ -72,7 +72,7 @@ class Predictions:
 
         Confidences are kept where every fold has them.
         """
-        sure = [fold.confidence for fold in folds if fold.confidence is not None]
+        confidences = [fold.confidence for fold in folds if fold.confidence is not None]
         fields = {
             name: np.concatenate([getattr(fold, name) for fold in folds])
             for name in _FIELDS
@@ -80,7 +80,9 @@ class Predictions:
         return cls(
             **fields,
             shape=folds[0].shape,
-            confidence=np.concatenate(sure) if len(sure) == len(folds) else None,
+            confidence=np.concatenate(confidences)
+            if len(confidences) == len(folds)
+            else None,
         )
 
     def recoded(self, codes: Mapping[int, int]) -> "Predictions":
@@ -165,8 +167,8 @@ class Predictions:
             fields = {name: arrays[name].astype(np.int32) for name in _FIELDS}
             rows, cols = arrays["shape"].tolist()
             confidence = arrays.get("confidence")
-            sure = None if confidence is None else confidence.astype(np.float32)
-            return cls(**fields, shape=(rows, cols), confidence=sure)
+            confidences = None if confidence is None else confidence.astype(np.float32)
+            return cls(**fields, shape=(rows, cols), confidence=confidences)
         except FileNotFoundError:
             raise CallError(
                 f"The predictions {path} are missing; run the experiment again to make them."

@@ -289,7 +289,7 @@ def draw_reliability(calibration: Row, title: str) -> Figure:
         Name of the model, with "simulated" if the scene is.
     """
     bins = [row for row in calibration["bins"] if row["count"]]
-    low, high, count, sure, right = (
+    low, high, count, confidence, right = (
         np.array([row[name] for row in bins], dtype=np.float64)
         for name in ("low", "high", "count", "confidence", "accuracy")
     )
@@ -298,10 +298,10 @@ def draw_reliability(calibration: Row, title: str) -> Figure:
     lower = figure.add_axes((0.12, 0.08, 0.83, 0.12))
     width = 0.94 * (high - low)
     upper.bar(low, right, width, align="edge", facecolor=_ACCURATE, label="accuracy")
-    gap, bottom = abs(sure - right), np.minimum(sure, right)
+    gap, bottom = abs(confidence - right), np.minimum(confidence, right)
     for which, (edge, face), name in (
-        (sure > right, _OVER, "overconfident"),
-        (sure < right, _UNDER, "underconfident"),
+        (confidence > right, _OVER, "overconfident"),
+        (confidence < right, _UNDER, "underconfident"),
     ):
         if which.any():
             upper.bar(

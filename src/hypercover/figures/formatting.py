@@ -305,8 +305,8 @@ def _winner_elsewhere(free: Table, guarded: Table) -> str:
     if (len(free["gamma"]), free["C"]) != (len(guarded["gamma"]), guarded["C"]):
         return ""
     share = guarded["accuracy"][row][column]
-    there = f"; the best cell of random folds has {100 * (share or 0):.2f} % there"
-    return "" if share is None else there
+    elsewhere = f"; the best cell of random folds has {100 * (share or 0):.2f} % there"
+    return "" if share is None else elsewhere
 
 
 def best_cell_options(table: Table) -> str:

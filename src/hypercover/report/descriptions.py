@@ -106,26 +106,27 @@ def _describe_pieces(split: run_metrics.SplitMetrics) -> str:
     return blocks if split.kind == "blocks" else "whole fields"
 
 
-def describe_spread(drawn: Mapping[str, tuple[int, int]]) -> str:
+def describe_spread(splits: Mapping[str, run_metrics.SplitResults]) -> str:
     """State what ± refers to, seeds or folds; empty for a single draw.
-
-    Parameters
-    ----------
-    drawn : draws of each split by its name, and folds of each seed
 
     Examples
     --------
-    >>> describe_spread({"blocks": (5, 1), "random": (5, 1), "folds": (4, 4), "mask": (1, 1)})
+    >>> def drawn(draws, folds=1):
+    ...     models = {"svm": {"repeats": [{}] * draws, "folds": folds}}
+    ...     return run_metrics.SplitResults(models=models)
+    >>> splits = {"blocks": drawn(5), "random": drawn(5), "folds": drawn(4, 4), "mask": drawn(1)}
+    >>> describe_spread(splits)
     '± is one standard deviation, over 5 seeds under blocks, random, over 4 folds under folds.'
-    >>> describe_spread({"kfold": (8, 4)})
+    >>> describe_spread({"kfold": drawn(8, 4)})
     '± is one standard deviation, over the 8 folds of 2 seeds under kfold.'
     """
     names: dict[str, list[str]] = {}
-    for name, (draws, folds) in drawn.items():
-        seeds = draws // max(folds, 1)
-        over = f"over {draws} {'folds' if folds > 1 else 'seeds'}"
-        if folds > 1 and seeds > 1:
-            over = f"over the {draws} folds of {seeds} seeds"
+    for name, split in splits.items():
+        model = next(reversed(split.models.values()), run_metrics.ModelMetrics())
+        draws = len(model.repeats)
+        over = f"over {draws} {'folds' if model.folds > 1 else 'seeds'}"
+        if model.folds > 1 and model.seeds > 1:
+            over = f"over the {draws} folds of {model.seeds} seeds"
         if draws > 1:
             names.setdefault(over, []).append(name)
     parts = [f"{over} under {', '.join(each)}" for over, each in names.items()]

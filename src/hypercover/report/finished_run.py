@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from hypercover.evaluation import run_metrics
 from hypercover.figures.accuracy_figures import draw_training
 from hypercover.figures.canvas import PLACE_KEY
-from hypercover.report.descriptions import describe_spread
 from hypercover.report.scene_view import ViewerData, read_viewer_data
 from hypercover.splits.split import PART_COLORS, PARTS
 
@@ -189,16 +188,6 @@ class FinishedRun:
     def seeds(self) -> int:
         """Largest number of seeds a model was run with."""
         return max((each.model.seeds for each in self.outcomes), default=0)
-
-    @property
-    def spread(self) -> str:
-        """Of what ± is the standard deviation."""
-        return describe_spread(
-            {
-                each.split_name: (len(each.model.repeats), each.model.folds)
-                for each in self.outcomes
-            }
-        )
 
     def of_model(self, name: str) -> list[ModelResult]:
         """Return one model under every split, the main one first."""
