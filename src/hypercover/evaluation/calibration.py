@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -150,43 +151,33 @@ def reliability_bins(
     >>> reliability_bins([0.2, 0.9, 0.8], [False, True, True], bins=2)[0]
     CalibrationBin(low=0.0, high=0.5, count=1, confidence=0.2, accuracy=0.0)
     """
-    confidences, hits = _checked(confidence, right)
+    shares, hits = _checked(confidence, right)
     if bins < 1:
         raise CallError(f"A calibration error needs at least one bin, got {bins}; use 15.")
     if equal == "width":
         edges = np.linspace(0, 1, bins + 1)
         # The first edge that is not below: (low, high].
-        place = np.maximum(np.searchsorted(edges, confidences) - 1, 0)
-        return tuple(
-            _bin(
-                confidences[place == index],
-                hits[place == index],
-                edges[index],
-                edges[index + 1],
-            )
-            for index in range(bins)
-        )
-    if equal != "mass":
+        place = np.maximum(np.searchsorted(edges, shares) - 1, 0)
+        parts = [place == index for index in range(bins)]
+        ends = [*pairwise(edges)]
+    elif equal == "mass":
+        _, group, count = np.unique(shares, return_inverse=True, return_counts=True)
+        # The bin of equal confidences is that of the middle of their ranks.
+        middle = np.cumsum(count) - count / 2
+        place = (middle[group] * bins // len(shares)).astype(np.intp)
+        parts = [place == index for index in np.unique(place)]
+        ends = [(shares[part].min(), shares[part].max()) for part in parts]
+    else:
         raise CallError(f"Bins are of equal width or mass, got {equal!r}.")
-    _, group, count = np.unique(confidences, return_inverse=True, return_counts=True)
-    # The bin of equal confidences is that of the middle of their ranks.
-    middle = np.cumsum(count) - count / 2
-    place = (middle[group] * bins // len(confidences)).astype(np.intp)
-    groups = [
-        (confidences[place == index], hits[place == index]) for index in np.unique(place)
-    ]
-    return tuple(_bin(part, good, part.min(), part.max()) for part, good in groups)
-
-
-def _bin(
-    confidences: Floats, hits: Mask, low: float, high: float
-) -> run_metrics.CalibrationBin:
-    return run_metrics.CalibrationBin(
-        low=float(low),
-        high=float(high),
-        count=len(confidences),
-        confidence=float(confidences.mean()) if len(confidences) else None,
-        accuracy=float(hits.mean()) if len(confidences) else None,
+    return tuple(
+        run_metrics.CalibrationBin(
+            low=float(low),
+            high=float(high),
+            count=int(part.sum()),
+            confidence=float(shares[part].mean()) if part.any() else None,
+            accuracy=float(hits[part].mean()) if part.any() else None,
+        )
+        for part, (low, high) in zip(parts, ends, strict=True)
     )
 
 
@@ -233,38 +224,35 @@ def abstention_curve(
     >>> abstention_curve([0.9, 0.8, 0.5, 0.5], [True, True, True, False], [0.5, 0.75, 1])
     ((0.5, 1.0), (0.75, 0.8333333333333334), (1.0, 0.75))
     """
-    confidences, hits = _checked(confidence, right)
+    values, hits = _checked(confidence, right)
     kept = np.asarray(shares, dtype=np.float64)
     if not ((kept > 0) & (kept <= 1)).all():
         raise CallError(
             f"Shares of pixels to keep lie above 0 and up to 1, got {list(shares)}."
         )
-    _, group, count = np.unique(-confidences, return_inverse=True, return_counts=True)
+    _, group, count = np.unique(-values, return_inverse=True, return_counts=True)
     pixels = np.concatenate([[0], np.cumsum(count)])
     good = np.concatenate([[0], np.cumsum(np.bincount(group, weights=hits))])
     # Straight within a group of equals: the mean over all orders.
-    accuracy = np.interp(kept * len(confidences), pixels, good) / (kept * len(confidences))
+    accuracy = np.interp(kept * len(values), pixels, good) / (kept * len(values))
     return tuple(zip(kept.tolist(), accuracy.tolist(), strict=True))
 
 
 def _checked(confidence: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Mask]:
     """Return confidences and hits after checking that they are such, one of each a pixel."""
-    confidences, hits = (
-        np.asarray(confidence, dtype=np.float64),
-        np.asarray(right, dtype=bool),
-    )
-    if confidences.ndim != 1 or confidences.shape != hits.shape or not len(confidences):
+    shares, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
+    if shares.ndim != 1 or shares.shape != hits.shape or not len(shares):
         raise CallError(
             "Calibration is measured on at least one pixel with one confidence and one right "
-            f"or wrong each, got the shapes {confidences.shape} and {hits.shape}."
+            f"or wrong each, got the shapes {shares.shape} and {hits.shape}."
         )
-    outside = ~((confidences >= -_ROUNDING) & (confidences <= 1 + _ROUNDING))
+    outside = ~((shares >= -_ROUNDING) & (shares <= 1 + _ROUNDING))
     if outside.any():
         raise CallError(
-            f"A confidence is a share from 0 to 1, got {confidences[outside][0]:g} and "
-            f"{outside.sum() - 1} more of {len(confidences)} outside; give probabilities."
+            f"A confidence is a share from 0 to 1, got {shares[outside][0]:g} and "
+            f"{outside.sum() - 1} more of {len(shares)} outside; give probabilities."
         )
-    return np.clip(confidences, 0, 1), hits
+    return np.clip(shares, 0, 1), hits
 
 
 Shares = npt.NDArray[np.floating]
@@ -422,12 +410,10 @@ def fit_confidence_temperature(
     right = hits[np.arange(len(shares)), shares.argmax(axis=1)]
 
     def loss(log_temperature: float) -> float:
-        confidences = apply_temperature(shares, math.exp(log_temperature)).max(axis=1)
-        confidences = np.clip(confidences, _LEAST, 1 - _LEAST)
-        imagined = np.mean(np.log(confidences) + np.log1p(-confidences)) / (2 * units)
-        return -float(
-            np.mean(np.log(np.where(right, confidences, 1 - confidences))) + imagined
-        )
+        top = apply_temperature(shares, math.exp(log_temperature)).max(axis=1)
+        top = np.clip(top, _LEAST, 1 - _LEAST)
+        imagined = np.mean(np.log(top) + np.log1p(-top)) / (2 * units)
+        return -float(np.mean(np.log(np.where(right, top, 1 - top))) + imagined)
 
     # It may have several valleys: the deepest of a grid is followed to its bottom.
     grid = np.linspace(-math.log(_MOST), math.log(_MOST), _STEPS)

@@ -243,9 +243,8 @@ def compare_models(
     def differences(of: Floats) -> list[Difference]:
         whole = of.sum(axis=0)
         bearing = accuracy.unit_weights(whole[:, :3]) + accuracy.unit_weights(whole[:, 3:])
-        estimate = intervals.bootstrap(
-            of, _difference, bearing, resamples=resamples, seed=seed
-        )
+        drawing = {"resamples": resamples, "seed": seed}
+        estimate = intervals.bootstrap(of, _difference, bearing, **drawing)
         return _differences(of, estimate.given(count), level)
 
     together = differences(tallies)
@@ -311,9 +310,8 @@ def _paired(
 
 
 def _difference(tallies: Floats) -> Floats:
-    return accuracy.accuracies(tallies[..., :3, :]) - accuracy.accuracies(
-        tallies[..., 3:, :]
-    )
+    first, second = map(accuracy.accuracies, np.split(tallies, 2, axis=-2))
+    return np.asarray(first - second)
 
 
 def _differences(
@@ -329,8 +327,6 @@ def _differences(
         for values in apart
     )
     columns = first, second, accuracy.none_for_nan(estimate.value)
-    ends, p_values = (
-        intervals.as_intervals(estimate.of_differences(level)),
-        accuracy.none_for_nan(estimate.p_values()),
-    )
+    ends = intervals.as_intervals(estimate.of_differences(level))
+    p_values = accuracy.none_for_nan(estimate.p_values())
     return [Difference(*row) for row in zip(*columns, ends, p_values, strict=True)]

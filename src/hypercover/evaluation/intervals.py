@@ -378,18 +378,12 @@ def accuracy_intervals(
     chosen = units or BlockUnits()
     tallies = tally(seeds, chosen, listed)
     count = tallies.shape[1]
+    weights = accuracy.unit_weights(tallies.sum(axis=0))
     estimate = bootstrap(
-        tallies,
-        accuracy.accuracies,
-        accuracy.unit_weights(tallies.sum(axis=0)),
-        resamples=resamples,
-        seed=seed,
+        tallies, accuracy.accuracies, weights, resamples=resamples, seed=seed
     ).given(count)
-    least = np.where(
-        np.arange(len(estimate.value)) == accuracy.OVERALL_MEASURES.index("kappa"),
-        -1.0,
-        0.0,
-    )
+    least = np.zeros(len(estimate.value))
+    least[accuracy.OVERALL_MEASURES.index("kappa")] = -1
     overall, classes = accuracy.by_measure(
         as_intervals(estimate.of_shares(level, least)), listed
     )

@@ -14,7 +14,7 @@ from hypercover.scene.io.numpy_files import load_arrays, save_arrays
 from hypercover.scene.samples import Samples
 from hypercover.types import Mask, Singles
 
-_FIELDS = ("rows", "cols", "labels", "predicted")
+_FIELDS: tuple[str, ...] = ("rows", "cols", "labels", "predicted")
 _MAX_BYTES = 2**32
 """Unpacked bytes of the answers for 200 million test pixels: more than any labelled scene has."""
 
@@ -72,18 +72,11 @@ class Predictions:
 
         Confidences are kept where every fold has them.
         """
-        confidences = [fold.confidence for fold in folds if fold.confidence is not None]
-        fields = {
-            name: np.concatenate([getattr(fold, name) for fold in folds])
-            for name in _FIELDS
-        }
-        return cls(
-            **fields,
-            shape=folds[0].shape,
-            confidence=np.concatenate(confidences)
-            if len(confidences) == len(folds)
-            else None,
-        )
+        names = _FIELDS
+        if all(fold.confidence is not None for fold in folds):
+            names = (*_FIELDS, "confidence")
+        fields = {n: np.concatenate([getattr(fold, n) for fold in folds]) for n in names}
+        return cls(**fields, shape=folds[0].shape)
 
     def recoded(self, codes: Mapping[int, int]) -> "Predictions":
         """Return the predictions under other class codes; codes not listed stay.
@@ -167,8 +160,9 @@ class Predictions:
             fields = {name: arrays[name].astype(np.int32) for name in _FIELDS}
             rows, cols = arrays["shape"].tolist()
             confidence = arrays.get("confidence")
-            confidences = None if confidence is None else confidence.astype(np.float32)
-            return cls(**fields, shape=(rows, cols), confidence=confidences)
+            if confidence is not None:
+                confidence = confidence.astype(np.float32)
+            return cls(**fields, shape=(rows, cols), confidence=confidence)
         except FileNotFoundError:
             raise CallError(
                 f"The predictions {path} are missing; run the experiment again to make them."
