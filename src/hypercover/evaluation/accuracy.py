@@ -8,7 +8,7 @@ to divide by is None, never 0 and never NaN.
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,8 @@ def overall_accuracy(matrix: Ints) -> float | None:
     >>> overall_accuracy(np.array([[3, 1], [0, 4]]))
     0.875
     """
-    return _ratio(np.trace(matrix), matrix.sum())
+    total = float(matrix.sum())
+    return float(np.trace(matrix)) / total if total else None
 
 
 def average_accuracy(matrix: Ints) -> float | None:
@@ -115,7 +116,7 @@ def producers_accuracy(matrix: Ints) -> list[float | None]:
     >>> producers_accuracy(np.array([[3, 1], [0, 0]]))
     [0.75, None]
     """
-    return _ratios(np.diagonal(matrix), matrix.sum(axis=1))
+    return none_for_nan(safe_divide(np.diagonal(matrix), matrix.sum(axis=1)))
 
 
 def users_accuracy(matrix: Ints) -> list[float | None]:
@@ -131,7 +132,7 @@ def users_accuracy(matrix: Ints) -> list[float | None]:
     >>> users_accuracy(np.array([[3, 1], [0, 1]]))
     [1.0, 0.5]
     """
-    return _ratios(np.diagonal(matrix), matrix.sum(axis=0))
+    return none_for_nan(safe_divide(np.diagonal(matrix), matrix.sum(axis=0)))
 
 
 def f1(matrix: Ints) -> list[float | None]:
@@ -151,15 +152,7 @@ def f1(matrix: Ints) -> list[float | None]:
     """
     found, mapped = matrix.sum(axis=1), matrix.sum(axis=0)
     both = np.where(found > 0, found + mapped, 0)
-    return _ratios(2 * np.diagonal(matrix), both)
-
-
-def _ratio(part: Any, whole: Any) -> float | None:
-    return float(part) / float(whole) if whole else None
-
-
-def _ratios(parts: Ints, wholes: Ints) -> list[float | None]:
-    return [_ratio(part, whole) for part, whole in zip(parts, wholes, strict=True)]
+    return none_for_nan(safe_divide(2 * np.diagonal(matrix), both))
 
 
 OVERALL_MEASURES = ("overall_accuracy", "average_accuracy", "kappa")
@@ -249,7 +242,7 @@ def unit_weights(tallies: Floats) -> Floats:
     return np.concatenate([heads, found, mapped, found + mapped], axis=1)
 
 
-def safe_divide(parts: Floats, wholes: Floats | Ints) -> Floats:
+def safe_divide(parts: Floats | Ints, wholes: Floats | Ints) -> Floats:
     """Divide; NaN for a division by zero."""
     parts, wholes = np.broadcast_arrays(parts, wholes)
     empty = np.full(parts.shape, np.nan)
