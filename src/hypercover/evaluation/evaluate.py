@@ -74,24 +74,19 @@ class Evaluation:
     @property
     def scores(self) -> list[run_metrics.ClassScore]:
         """Counts, producer's and user's accuracy and F1 of each class."""
+        counts = self.matrix.sum(axis=1)
+        sums = np.diagonal(self.matrix), counts, self.matrix.sum(axis=0)
+        values = accuracy.none_for_nan(accuracy.accuracies(np.stack(sums).astype(float)))
+        _, measures = accuracy.by_measure(values, self.legend.codes)
         return [
             run_metrics.ClassScore(
-                code=each.code,
-                name=each.name,
-                train_count=self.train_counts.get(each.code, 0),
+                code=code,
+                name=self.legend[code].name,
+                train_count=self.train_counts.get(code, 0),
                 test_count=count,
-                producers_accuracy=producers,
-                users_accuracy=users,
-                f1=score,
+                **measures[code],
             )
-            for each, count, producers, users, score in zip(
-                self.legend,
-                self.matrix.sum(axis=1).tolist(),
-                accuracy.producers_accuracy(self.matrix),
-                accuracy.users_accuracy(self.matrix),
-                accuracy.f1(self.matrix),
-                strict=True,
-            )
+            for code, count in zip(self.legend.codes, counts.tolist(), strict=True)
         ]
 
     @property
