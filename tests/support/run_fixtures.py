@@ -20,6 +20,7 @@ from hypercover.figures.map_figures import (
     draw_split,
 )
 from hypercover.figures.spectra import draw_spectra
+from hypercover.gis.map_writing import class_check
 from hypercover.report.report import write_report
 from hypercover.report.scene_view import ModelView, make_scene_view
 from hypercover.scene.grid import Grid, with_grid
@@ -139,7 +140,7 @@ def figures(tmp_path_factory, land, split):
         pictures = {
             "map": draw_map(land.labels, land.legend, model),
             "confidence": draw_confidence(np.full(land.shape, 0.5), model),
-            "check": draw_check(land.labels, land.labels, split, model),
+            "check": draw_check(class_check(land.labels, land.labels, split.parts), model),
         }
         for what, figure in pictures.items():
             save_figure(figure, figures / f"{what}-{model}.png")

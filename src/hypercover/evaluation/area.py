@@ -368,7 +368,7 @@ def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) 
     for name, codes in given.items():
         if codes.shape != mapped.shape:
             raise CallError(
-                f"Map and {name} need one grid, got sizes {mapped.shape} and {codes.shape}."
+                f"Map and {name} need one size, got {mapped.shape} and {codes.shape}; give one grid."
             )
     if design == "simple":
         if strata is not None:

@@ -456,6 +456,6 @@ def _checked_probabilities(
     usable = hits.any(axis=1)
     if not usable.any():
         raise CallError(
-            "No validation pixel is of a class of the model, so no temperature fits; give some."
+            "No validation pixel belongs to a class of the model; give some that do."
         )
     return shares[usable], hits[usable]

@@ -73,7 +73,7 @@ class Regions(NamedTuple):
             classes += [code] * count
             if len(classes) > _MAX_REGIONS:
                 raise LabelError(
-                    f"The map has over {_MAX_REGIONS:,} regions; clean it with --majority or --sieve."
+                    f"The map has more than {_MAX_REGIONS:,} regions; clean it with --majority or --sieve."
                 )
         pixels = np.bincount(numbers.ravel(), minlength=len(classes))
         pixels[0] = 0

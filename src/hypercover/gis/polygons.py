@@ -97,7 +97,7 @@ def write_polygons(
     driver = DRIVERS.get(target.suffix.lower())
     if driver is None:
         raise CallError(
-            f"Polygons are written as .gpkg or .geojson, got {target.name!r}; give it such a name."
+            f"Polygons are GeoPackage or GeoJSON, got {target.name!r}; name it .gpkg or .geojson."
         )
     if not class_map.grid.placed:
         raise LabelError(
