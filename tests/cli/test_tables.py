@@ -34,7 +34,7 @@ def test_the_interval_of_the_overall_accuracy_stands_in_brackets(capsys):
     metrics = told(interval)
     show(accuracy_table(metrics))
     assert "│ [71.2, 88.5] │" in capsys.readouterr().out.replace("  ", " ")
-    assert interval_lines(metrics) == [
+    assert list(interval_lines(metrics)) == [
         "Intervals under blocks: bootstrap over 12 fields with test pixels, as neighbouring "
         "pixels are alike."
     ]
@@ -50,7 +50,7 @@ def test_too_few_pieces_of_land_to_judge_by_are_told(capsys, units, where):
     shown = capsys.readouterr().out
     assert "too few" in shown
     assert "[" not in shown
-    assert interval_lines(metrics) == [
+    assert list(interval_lines(metrics)) == [
         f"No interval under blocks, too few to judge: the test pixels are in {where}."
     ]
 
@@ -73,7 +73,7 @@ def test_it_is_said_whether_spreads_are_those_of_seeds_or_of_folds(capsys):
     metrics = plain.model_copy(
         update={"gap": LeakGap(), "models": {"svm": seeds}, "beside": {"dealt": dealt}}
     )
-    assert spread_lines(metrics) == [
+    assert list(spread_lines(metrics)) == [
         "± is one standard deviation, over 3 seeds under overlap-free, over 2 folds under "
         "dealt."
     ]
@@ -81,4 +81,4 @@ def test_it_is_said_whether_spreads_are_those_of_seeds_or_of_folds(capsys):
     shown = capsys.readouterr().out
     assert "overlap-free" in shown
     assert "blocks" not in shown
-    assert spread_lines(plain) == []
+    assert list(spread_lines(plain)) == []

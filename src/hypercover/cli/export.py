@@ -1,5 +1,6 @@
 """``hypercover export``: a network or a class map for other programs."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from hypercover.cli.terminal import bar, say
 
 
 def export(
+    *,
     source: Annotated[
         Path, Argument(help="A network (runs/NAME/models/MODEL) or a class map (.tif).")
     ],
@@ -25,10 +27,7 @@ def export(
     minimum_area: Annotated[
         float, Option(help="Smallest polygon in hectares; smaller ones are merged.")
     ] = 0.0,
-    majority: options.MAJORITY = 1,
-    sieve: options.SIEVE = 1,
-    within: options.WITHIN = None,
-    within_layer: options.WITHIN_LAYER = None,
+    cleaning_options: options.CleaningOptions,
     datetime: Annotated[
         str | None, Option(help="Day the image was taken, for STAC: 1992-06-12.")
     ] = None,
@@ -54,15 +53,12 @@ def export(
         else:
             say(f"ONNX Runtime and the model differ by {difference:.1g} on a random tile.")
         return
-    check_overwrite(out, source, within)
+    check_overwrite(out, source, cleaning_options.within)
     with bar("Polygons") as advance:
         lines = export_map(
             source,
             out,
-            majority=majority,
-            sieve=sieve,
-            within=within,
-            within_layer=within_layer,
+            **asdict(cleaning_options),
             minimum_area=minimum_area,
             when=datetime,
             progress=advance,

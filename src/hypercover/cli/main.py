@@ -15,19 +15,15 @@ from typer.main import get_command
 
 from hypercover.cli import libsvm, options
 from hypercover.cli.area import area
-from hypercover.cli.classify import classify
-from hypercover.cli.clip import clip
 from hypercover.cli.compare import compare
 from hypercover.cli.export import export
-from hypercover.cli.features import features
+from hypercover.cli.images import clip, features, pansharpen
 from hypercover.cli.info import info
-from hypercover.cli.pansharpen import pansharpen
 from hypercover.cli.plan import plan, work
 from hypercover.cli.predict import predict
-from hypercover.cli.run import gap, report, run
-from hypercover.cli.scenes import fetch, scenes
+from hypercover.cli.run import classify, demo, gap, report, run
+from hypercover.cli.scenes import fetch, scenes, simulate
 from hypercover.cli.search import search
-from hypercover.cli.simulate import demo, simulate
 from hypercover.cli.status import logs, status
 from hypercover.cli.submit import cancel, resume, submit
 from hypercover.cli.terminal import PlainFormatter, guarded_streams, say
@@ -38,22 +34,11 @@ _OPTION = re.compile(
     r"(?<![\w-])(--[a-z][a-z0-9-]*)(?: ([A-Z]{2,}|[^\s,.;:()]+(?:,[^\s,.;:()]+)+))?"
 )
 
-_KEYS = {
-    f"--{name.replace('_', '-')}": f"scene.{name}"
-    for name in (
-        "axes",
-        "drop_bands",
-        "keep_bands",
-        "label_field",
-        "label_variable",
-        "labels",
-        "label_layer",
-        "legend",
-        "min_pixels",
-        "nodata",
-        "variable",
-    )
-}
+_SCENE_KEYS = (
+    "axes drop_bands keep_bands label_field label_variable labels label_layer legend min_pixels "
+    "nodata variable"
+)
+_KEYS = {f"--{key.replace('_', '-')}": f"scene.{key}" for key in _SCENE_KEYS.split()}
 """What an experiment file calls what other commands take as options."""
 
 

@@ -84,18 +84,6 @@ DASK = Annotated[
         "pbs-torque (default: workers on this machine)."
     ),
 ]
-OVERLAP = Annotated[
-    int | None,
-    Option(
-        min=0,
-        help="Overlap in pixels for attribute profiles computed tile by tile: for images "
-        "larger than memory; the result is nearly the same.",
-    ),
-]
-TILE_WORKERS = Annotated[
-    int | None,
-    Option("--workers", min=1, help="Processes that share the tiles (default: this one)."),
-]
 DEVICE = Annotated[str, Option(help="auto, cpu or cuda.")]
 PROCESSES = Annotated[
     int | None,
@@ -103,18 +91,6 @@ PROCESSES = Annotated[
         min=1, help="Processes that train each network together, with a GPU or cores each."
     ),
 ]
-MAJORITY = Annotated[
-    int,
-    Option(help="Majority filter: side of its square in pixels (3, 5 …)."),
-]
-SIEVE = Annotated[
-    int, Option(help="Merge regions of fewer pixels into their largest neighbour.")
-]
-WITHIN = Annotated[
-    Path | None,
-    Option(help="Area to map: polygons, or a raster on its grid; no data outside."),
-]
-WITHIN_LAYER = Annotated[str | None, Option(help="Layer of --within, if it has several.")]
 EXPERIMENT = Annotated[str, Argument(help="An experiment file, or a built-in name.")]
 GRID = Annotated[
     bool, Option("--search", help="The grid search of the experiment instead of its run.")
@@ -286,15 +262,17 @@ class ExperimentOptions:
     ] = None
     seed: Annotated[int | None, Option(min=0, help="Seed instead of the file's.")] = None
 
-    def overrides(self, device: str = "", processes: int | None = None) -> list[str]:
+    def overrides(self, run: "RunOptions | None" = None) -> list[str]:
         """Return all changes to the experiment file as ``--set`` writes them.
 
         Examples
         --------
-        >>> ExperimentOptions(["map=false"], seed=0).overrides(processes=2)
+        >>> ExperimentOptions(["map=false"], seed=0).overrides(RunOptions(processes=2))
         ['map=false', 'seed=0', 'processes=2']
         """
-        options = {"seed": self.seed, "device": device or None, "processes": processes}
+        options: dict[str, object] = {"seed": self.seed}
+        if run is not None:
+            options |= {"device": run.device or None, "processes": run.processes}
         given = [f"{key}={value}" for key, value in options.items() if value is not None]
         return [*(self.set_ or []), *given]
 
@@ -302,10 +280,8 @@ class ExperimentOptions:
         self,
         experiment: str,
         out: Path | None,
-        *,
-        device: str = "",
-        processes: int | None = None,
-        adapt: "Adapt | None" = None,
+        run: "RunOptions | None" = None,
+        adapt: "Adapt" = lambda loaded: loaded,
     ) -> "tuple[Experiment, Path]":
         """Load an experiment and name its run folder; a named one is given its scene.
 
@@ -322,8 +298,7 @@ class ExperimentOptions:
         from hypercover.experiment.config import experiment_check, presets
         from hypercover.experiment.config.experiment_file import load_experiment
 
-        adapt = adapt or (lambda loaded: loaded)
-        overrides = self.overrides(device, processes)
+        overrides = self.overrides(run)
         own = any(change.startswith("scene.path=") for change in overrides)
         named = experiment in presets.NAMED and not Path(experiment).is_file()
         if named and not own:
@@ -501,9 +476,60 @@ def choose_executor(
     return InProcessExecutor() if kind == "inprocess" else LocalExecutor(workers)
 
 
-def tile_executor(
-    kind: str | None, *, workers: int | None, dask: str | None
-) -> "Executor | None":
-    """Return the executor of a map's tiles: ``--workers`` alone asks for local processes."""
-    local = "local" if workers and dask is None else None
-    return choose_executor(kind or local, workers=workers, dask=dask)
+@dataclass(frozen=True)
+class RunOptions:
+    """What does the tasks of an experiment, and what networks are trained on."""
+
+    workers: WORKERS = None
+    executor: EXECUTOR = None
+    dask: DASK = None
+    device: DEVICE = ""
+    processes: PROCESSES = None
+
+    def choose_executor(self) -> "Executor | None":
+        """Return the executor; None if no option asks for one."""
+        return choose_executor(self.executor, workers=self.workers, dask=self.dask)
+
+
+@dataclass(frozen=True)
+class TileOptions:
+    """What computes the tiles of an image."""
+
+    workers: Annotated[
+        int | None,
+        Option(min=1, help="Processes that share the tiles (default: this one)."),
+    ] = None
+    executor: EXECUTOR = None
+    dask: DASK = None
+    overlap: Annotated[
+        int | None,
+        Option(
+            min=0,
+            help="Overlap in pixels for attribute profiles computed tile by tile: for images "
+            "larger than memory; the result is nearly the same.",
+        ),
+    ] = None
+
+    def choose_executor(self) -> "Executor | None":
+        """Return the executor: ``--workers`` alone asks for local processes."""
+        local = "local" if self.workers and self.dask is None else None
+        return choose_executor(self.executor or local, workers=self.workers, dask=self.dask)
+
+
+@dataclass(frozen=True)
+class CleaningOptions:
+    """How a class map is cleaned, and the area it is cut to."""
+
+    majority: Annotated[
+        int, Option(help="Majority filter: side of its square in pixels (3, 5 …).")
+    ] = 1
+    sieve: Annotated[
+        int, Option(help="Merge regions of fewer pixels into their largest neighbour.")
+    ] = 1
+    within: Annotated[
+        Path | None,
+        Option(help="Area to map: polygons, or a raster on its grid; no data outside."),
+    ] = None
+    within_layer: Annotated[
+        str | None, Option(help="Layer of --within, if it has several.")
+    ] = None

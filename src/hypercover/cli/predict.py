@@ -11,6 +11,7 @@ from hypercover.cli.terminal import bar, say
 
 
 def predict(
+    *,
     model: Annotated[Path, Argument(help="Folder of a model: runs/NAME/models/MODEL.")],
     image: options.IMAGE,
     out: Annotated[Path, Option("--out", "-o", help="Class map to write (.tif).")],
@@ -31,14 +32,8 @@ def predict(
             "and 1 GiB, or half of what is free)."
         ),
     ] = None,
-    majority: options.MAJORITY = 1,
-    sieve: options.SIEVE = 1,
-    within: options.WITHIN = None,
-    within_layer: options.WITHIN_LAYER = None,
-    workers: options.TILE_WORKERS = None,
-    executor: options.EXECUTOR = None,
-    dask: options.DASK = None,
-    overlap: options.OVERLAP = None,
+    cleaning_options: options.CleaningOptions,
+    tile_options: options.TileOptions,
     device: options.DEVICE = "auto",
     variable: options.VARIABLE = None,
     axes: options.AXES = None,
@@ -62,12 +57,12 @@ def predict(
 
     limit = None if memory is None else parse_size(memory)
     shares = {"confidence": confidence, "probabilities": probabilities, "entropy": entropy}
-    cleaning = Cleaning(majority, sieve)
+    cleaning = Cleaning(cleaning_options.majority, cleaning_options.sieve)
     map_prediction.check_map_names(out, *shares.values())
     for path in (out, *shares.values()):
         if path is not None:
-            check_overwrite(path, image, within)
-    tiles = options.tile_executor(executor, workers=workers, dask=dask)
+            check_overwrite(path, image, cleaning_options.within)
+    tiles = tile_options.choose_executor()
     # Workers may run in another folder; what is refused is named as it was given.
     opened = str(product_file(image).absolute())
     source = SceneSource(opened, variable, axes, nodata=options.join_nodata(nodata))
@@ -90,9 +85,9 @@ def predict(
             memory=limit,
             device=device,
             cleaning=cleaning,
-            within=within,
-            within_layer=within_layer,
-            overlap=overlap,
+            within=cleaning_options.within,
+            within_layer=cleaning_options.within_layer,
+            overlap=tile_options.overlap,
             source=source,
             executor=tiles,
             progress=advance,

@@ -134,9 +134,8 @@ def submit(
     from hypercover.experiment.preparation import plan_run
 
     system, resources = _scheduler_and_resources(scheduler, resource_options.given)
-    loaded, folder = experiment_options.load(
-        experiment, out, device=device, processes=processes
-    )
+    run_options = options.RunOptions(device=device, processes=processes)
+    loaded, folder = experiment_options.load(experiment, out, run_options)
     prepared = plan_run(loaded, folder, search=search)
     submit_and_show(prepared, system, resources, dry_run=dry_run)
 

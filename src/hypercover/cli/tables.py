@@ -1,6 +1,6 @@
 """Tables on stdout, and the accuracies of a run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from rich.console import RenderableType
@@ -119,10 +119,10 @@ def _interval(model: ModelMetrics) -> str:
     return formatting.format_interval(intervals.overall_accuracy)
 
 
-def _curve_tables(metrics: RunMetrics) -> list[Table]:
+def _curve_tables(metrics: RunMetrics) -> Iterator[Table]:
     """Tabulate the learning curve, if there is one."""
     if metrics.curve is None or not metrics.curve.rows:
-        return []
+        return
     points = {(row.model, row.train or 0.0): row for row in metrics.curve.rows}
     shares = sorted({share for _, share in points})
     title = "overall accuracy in % by training share"
@@ -132,7 +132,7 @@ def _curve_tables(metrics: RunMetrics) -> list[Table]:
         own = [points[model, share] for share in shares]
         cells = [_percent(point.overall_accuracy, point.spread) for point in own]
         table.add_row(table_cell(model), *cells)
-    return [table]
+    yield table
 
 
 def _title(text: str, metrics: RunMetrics) -> str:
@@ -141,16 +141,16 @@ def _title(text: str, metrics: RunMetrics) -> str:
     return f"{text} ({origin})" if origin else text
 
 
-def spread_lines(metrics: RunMetrics) -> list[str]:
+def spread_lines(metrics: RunMetrics) -> Iterator[str]:
     """Explain the ± of the table, if it has any."""
-    return list(filter(None, [descriptions.describe_spread(metrics.splits)]))
+    return filter(None, [descriptions.describe_spread(metrics.splits)])
 
 
-def _gap_tables(metrics: RunMetrics) -> list[Table]:
+def _gap_tables(metrics: RunMetrics) -> Iterator[Table]:
     """Tabulate how far each model falls from random pixels to splits that leak less."""
     gap = metrics.gap
     if gap is None:
-        return []
+        return
     table = new_table(
         _title(f"Leak gap in %, windows of {gap.window} × {gap.window} pixels", metrics),
         left=("model", "split"),
@@ -166,12 +166,11 @@ def _gap_tables(metrics: RunMetrics) -> list[Table]:
             _percent(row.window_overlap),
             _percent(None if first else row.fall),
         )
-    return [table]
+    yield table
 
 
-def _calibration_lines(metrics: RunMetrics) -> list[str]:
+def _calibration_lines(metrics: RunMetrics) -> Iterator[str]:
     """Give the calibration errors on test pixels, one line per split."""
-    lines = []
     for label, part in metrics.splits.items():
         errors = []
         for name, model in part.models.items():
@@ -180,63 +179,50 @@ def _calibration_lines(metrics: RunMetrics) -> list[str]:
                 unscaled = "" if calibration.error_before is None else before
                 errors.append(f"{name} {_percent(calibration.error)} %{unscaled}")
         if errors:
-            lines.append(f"Calibration error under {label}: {', '.join(errors)}.")
-    return lines
+            yield f"Calibration error under {label}: {', '.join(errors)}."
 
 
-def _unscored_lines(metrics: RunMetrics) -> list[str]:
+def _unscored_lines(metrics: RunMetrics) -> Iterator[str]:
     """Name the classes that a split cannot score, one line per split."""
-    lines = []
     for label, part in metrics.splits.items():
         if missing := part.split.unscored:
             listed = ", ".join(f"{row.name} ({row.reason})" for row in missing)
-            lines.append(f"Not scored under {label}: {listed}.")
-    return lines
+            yield f"Not scored under {label}: {listed}."
 
 
-def interval_lines(metrics: RunMetrics) -> list[str]:
+def interval_lines(metrics: RunMetrics) -> Iterator[str]:
     """Describe what the intervals are based on, one line per split."""
-    lines = []
     for label, part in metrics.splits.items():
         intervals = [model.interval for model in part.models.values() if model.interval]
         units = {(each.unit, each.units, each.too_few) for each in intervals}
-        lines += [
-            f"No interval under {label}, {formatting.describe_too_few(count, unit)}."
-            if too_few
-            else f"Intervals under {label}: bootstrap over {count} {unit} with test pixels, as "
-            "neighbouring pixels are alike."
-            for unit, count, too_few in sorted(units, key=str)
-        ]
-    return lines
-
-
-def _choice_lines(metrics: RunMetrics) -> list[str]:
-    """Give the C and gamma chosen for each model, one line per split."""
-    return [
-        " ".join(
-            (
-                f"Chosen for {name} under {label}: {formatting.describe_choice(table)}.",
-                *formatting.describe_seed_choices(table),
-                *formatting.suggest_wider_grid(table),
+        for unit, count, too_few in sorted(units, key=str):
+            yield (
+                f"No interval under {label}, {formatting.describe_too_few(count, unit)}."
+                if too_few
+                else f"Intervals under {label}: bootstrap over {count} {unit} with test pixels, "
+                "as neighbouring pixels are alike."
             )
-        )
-        for label, part in metrics.splits.items()
-        for name, model in part.models.items()
-        if model.search is not None
-        for table in [model.search.model_dump()]
-    ]
 
 
-def _feature_lines(metrics: RunMetrics) -> list[str]:
+def _choice_lines(metrics: RunMetrics) -> Iterator[str]:
+    """Give the C and gamma chosen for each model, one line per split."""
+    for label, part in metrics.splits.items():
+        for name, model in part.models.items():
+            if model.search is not None:
+                table = model.search.model_dump()
+                first = (
+                    f"Chosen for {name} under {label}: {formatting.describe_choice(table)}."
+                )
+                more = formatting.describe_seed_choices(table)
+                yield " ".join((first, *more, *formatting.suggest_wider_grid(table)))
+
+
+def _feature_lines(metrics: RunMetrics) -> Iterator[str]:
     """Say what image features carry across a split, one line per split and chain."""
-    lines = []
     for label, part in metrics.splits.items():
         models: dict[str, list[str]] = {}
         for name, model in part.models.items():
             if features := model.leakage.features:
                 models.setdefault(features.sentence, []).append(name)
-        lines += [
-            f"Features of {', '.join(names)} under {label}: {sentence}"
-            for sentence, names in models.items()
-        ]
-    return lines
+        for sentence, names in models.items():
+            yield f"Features of {', '.join(names)} under {label}: {sentence}"
