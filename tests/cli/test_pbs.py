@@ -27,7 +27,7 @@ either = pytest.mark.parametrize("pbs", ["torque"], indirect=True)
 def pbs(request, monkeypatch) -> Iterator[PBSDouble]:
     """A PBS of either dialect on the PATH, and nobody's defaults."""
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
-    for name, value in {"_POLL": 0.05, "_LOOKS": 1, "_TRIES": 2}.items():
+    for name, value in {"_POLL": 0.05, "_CHECKS": 1, "_TRIES": 2}.items():
         monkeypatch.setattr(submission, name, value)
     with (
         TemporaryDirectory(prefix="pbs-") as home,

@@ -1,5 +1,6 @@
 """``hypercover clip``, ``features`` and ``pansharpen``: images made of images."""
 
+from dataclasses import asdict
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypercover.errors import counted
 
 
 def clip(
+    *,
     image: options.IMAGE,
     area: Annotated[
         Path,
@@ -22,10 +24,7 @@ def clip(
     area_layer: Annotated[
         str | None, Option(help="Layer of the area, if there are several.")
     ] = None,
-    variable: options.VARIABLE = None,
-    label_variable: options.LABEL_VARIABLE = None,
-    axes: options.AXES = None,
-    nodata: options.NODATA = None,
+    image_options: options.ImageOptions,
 ) -> None:
     """Cut an image to an area; what lies outside it holds no data.
 
@@ -44,14 +43,7 @@ def clip(
     check_overwrite(out, image, area)
     # HDF5 alone has a place for labels; a label map of its own is for the others.
     labels: Literal[False] | None = None if driver_for(out) == "HDF5" else False
-    scene = open_scene(
-        image,
-        labels,
-        variable=variable,
-        label_variable=label_variable,
-        axes=axes,
-        nodata=nodata,
-    )
+    scene = open_scene(image, labels, **asdict(image_options))
     options.warn_of_fill(scene)
     part = selection.clip(
         scene, selection.read_area(area, scene.grid, area_layer, "--area-layer")

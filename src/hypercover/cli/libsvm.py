@@ -13,10 +13,8 @@ from hypercover.errors import CallError, counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hypercover.experiment.libsvm_files import PixelFeatures
     from hypercover.libsvm.data import DataSummary
     from hypercover.libsvm.positions import Positions
-    from hypercover.scene.scene import Scene
 
 HELP = "Write and read LIBSVM data and models, and make maps of svm-predict's output."
 
@@ -141,7 +139,17 @@ def write(
         )
     scene = scene_options.open(image, labels)
     split = split_options.open(scene, seed)
-    features = _pixel_features(scene, chain, model, seed)
+    if chain is not None and model is not None:
+        raise CallError("A model knows its own features; leave --chain or --model out.")
+    with bar("Image features") as advance:
+        if model is not None:
+            features = libsvm_files.model_features(scene, model, progress=advance)
+        elif chain is not None:
+            features = libsvm_files.chain_features(
+                scene, chain, seed=seed, progress=advance
+            )
+        else:
+            features = libsvm_files.PixelFeatures(scene)
     if nwfe is None:
         nwfe = NWFE_FEATURES.get(chain or "", 0)
     ranges = None
@@ -162,22 +170,6 @@ def write(
     if ranges is not None:
         write_ranges(out.with_suffix(".range"), *ranges)
         say(f"Scaling: {out.with_suffix('.range')}")
-
-
-def _pixel_features(
-    scene: "Scene", chain: str | None, model: Path | None, seed: int
-) -> "PixelFeatures":
-    """Return what is written of each pixel."""
-    from hypercover.experiment import libsvm_files
-
-    if chain is not None and model is not None:
-        raise CallError("A model knows its own features; leave --chain or --model out.")
-    with bar("Image features") as advance:
-        if model is not None:
-            return libsvm_files.model_features(scene, model, progress=advance)
-        if chain is not None:
-            return libsvm_files.chain_features(scene, chain, seed=seed, progress=advance)
-    return libsvm_files.PixelFeatures(scene)
 
 
 def map_(

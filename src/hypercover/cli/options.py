@@ -146,13 +146,19 @@ def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 @dataclass(frozen=True)
-class SceneOptions:
-    """How the files of a scene are read, and which of its bands are taken."""
+class ImageOptions:
+    """How an image is read, and labels in the same file."""
 
     variable: VARIABLE = None
     label_variable: LABEL_VARIABLE = None
     axes: AXES = None
     nodata: NODATA = None
+
+
+@dataclass(frozen=True)
+class SceneOptions(ImageOptions):
+    """How the files of a scene are read, and which of its bands are taken."""
+
     label_field: LABEL_FIELD = None
     label_layer: LABEL_LAYER = None
     legend: Annotated[
@@ -335,7 +341,7 @@ class ExperimentOptions:
 
 
 def check_without_scene(
-    experiment: str, overrides: Sequence[str], adapt: "Adapt | None" = None
+    experiment: str, overrides: Sequence[str], adapt: "Adapt" = lambda loaded: loaded
 ) -> None:
     """Raise what a built-in experiment would fail of on any scene, before there is one."""
     from hypercover.experiment.config.experiment_check import check_models
@@ -344,8 +350,7 @@ def check_without_scene(
     # A file that exists stands for the scene.
     file = built_in()[experiment]
     scene = [f"scene.path={file}", f"scene.labels={file}"]
-    loaded = load_experiment(experiment, [*scene, *overrides])
-    check_models(adapt(loaded) if adapt else loaded)
+    check_models(adapt(load_experiment(experiment, [*scene, *overrides])))
 
 
 def run_folder(out: Path | None, name: str) -> Path:

@@ -1,16 +1,13 @@
 """``hypercover windows``: the windows around labelled pixels as one HDF5 file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
 from hypercover.cli import options
 from hypercover.cli.terminal import bar, say
 from hypercover.errors import counted
-
-if TYPE_CHECKING:
-    from hypercover.windows.window_writer import WindowWriter
 
 
 def windows(
@@ -57,33 +54,23 @@ def windows(
         coordinates_only=coordinates_only,
         made=[*opened, chain, seed if chain else None],
     )
-    _print_size(writer)
+    count, bands = len(writer.samples), counted(len(writer.metadata.bands), "band")
+    stored = (
+        f"{_bytes(writer.bytes)} before compression, {size**2} times the "
+        f"{_bytes(writer.bytes // size**2)} of their centre pixels"
+    )
+    stored = "coordinates only" if coordinates_only else stored
+    say(f"{counted(count, 'window')} of {size} × {size} pixels and {bands}: {stored}")
     with writer.begun() as draft:
         writer.check_space(draft.done)
         if draft.discarded:
             say("A draft of another scene, size or split was discarded.")
         if draft.done:
-            say(f"Going on after {draft.done:,} of {len(writer.samples):,} windows.")
+            say(f"Going on after {draft.done:,} of {count:,} windows.")
         with bar("Writing") as advance:
             draft.write(window_pieces(scene, writer), advance)
     size_on_disk = _bytes(writer.path.stat().st_size)
     say(f"Windows: {writer.path} ({size_on_disk} on the disk)")
-
-
-def _print_size(writer: "WindowWriter") -> None:
-    """Say how large the windows are, and how many times their pixels."""
-    side, bands = writer.metadata.window, len(writer.metadata.bands)
-    windows = (
-        f"{counted(len(writer.samples), 'window')} of {side} × {side} pixels and "
-        f"{counted(bands, 'band')}"
-    )
-    if writer.coordinates_only:
-        say(f"{windows}: coordinates only")
-        return
-    say(
-        f"{windows}: {_bytes(writer.bytes)} before compression, {side**2} times the "
-        f"{_bytes(writer.bytes // side**2)} of their centre pixels"
-    )
 
 
 def _bytes(count: int) -> str:

@@ -28,7 +28,7 @@ EXIT_STOPPED = 75
 """Exit code of a process whose task was stopped and can resume (EX_TEMPFAIL)."""
 _GRACE = 3.0
 """Seconds a process has to end by itself."""
-_LOOK = 0.5
+_POLL = 0.5
 """Seconds between checks of the progress of tasks."""
 _LIMITED = "OMP OPENBLAS MKL BLIS NUMEXPR NUMBA GDAL"
 _THREADS = (*(f"{name}_NUM_THREADS" for name in _LIMITED.split()), "VECLIB_MAXIMUM_THREADS")
@@ -151,7 +151,7 @@ class LocalExecutor(Executor):
         self._stopping: set[str] = set()
         self._processes: list[_Process] = []
         self._selector = selectors.DefaultSelector()
-        self._next_look = 0.0
+        self._next_poll = 0.0
         # From the whole plan, not from the rest of it: a resumed run computes with the
         # same threads, and so the same numbers, as before.
         self._most = min(self.workers, plan.width)
@@ -177,7 +177,7 @@ class LocalExecutor(Executor):
         """Assign tasks, and take the answers of processes."""
         # First: a task that ended just before may make one ready that precedes the others.
         self._assign()
-        for key, _ in self._selector.select(min(seconds, _LOOK)):
+        for key, _ in self._selector.select(min(seconds, _POLL)):
             self._take_answers(key.data)
         self._reap()
         self._report_progress()
@@ -257,9 +257,9 @@ class LocalExecutor(Executor):
     def _report_progress(self) -> None:
         """Report the progress of running tasks, at most twice a second."""
         now = time.monotonic()
-        if now < self._next_look:
+        if now < self._next_poll:
             return
-        self._next_look = now + _LOOK
+        self._next_poll = now + _POLL
         for process in self._processes:
             if process.task is not None:
                 name = process.task.name

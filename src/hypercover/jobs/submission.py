@@ -344,7 +344,7 @@ _CANCEL_TIMEOUT = 120.0
 """Seconds in which cancelled jobs must end: they may leave a checkpoint."""
 _REPEAT = 40.0
 """Seconds after which running jobs are cancelled again."""
-_TRIES, _LOOKS = 5, 3
+_TRIES, _CHECKS = 5, 3
 """Times that a waiting job is deleted, and checks after each whether it is gone."""
 _POLL = 0.5
 """Seconds between checks whether cancelled jobs have ended."""
@@ -496,7 +496,7 @@ def _delete(system: BatchSystem, job: str, elements: int) -> str:
             system.cancel(job, elements)
         except CallError as error:
             complaint = f" ({str(error).rstrip('.')})"
-        for _ in range(_LOOKS):
+        for _ in range(_CHECKS):
             # Torque may hang if deletions follow each other without a pause.
             time.sleep(_POLL)
             if not _busy(system, [job], [TaskState.WAITING]):

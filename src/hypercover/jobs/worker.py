@@ -32,7 +32,7 @@ from hypercover.jobs.task_files import (
 )
 from hypercover.stopping import Stopped, stop_on_signal, stop_requested
 
-_LOOK = 0.5
+_POLL = 0.5
 """Seconds between checks whether to stop."""
 
 _STEP = 0.01
@@ -104,7 +104,7 @@ def _outcome(
     executor.submit(task)
     stopped_at = 0.0
     while executor.state(task) in ACTIVE:
-        executor.wait(_LOOK)
+        executor.wait(_POLL)
         if stop_requested() and not stopped_at:
             stopped_at = time.monotonic()
             executor.ask_to_stop(task)
