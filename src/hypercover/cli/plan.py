@@ -39,18 +39,17 @@ def show_plan(prepared: PreparedRun) -> None:
         time = duration(measured[task.name]) if task.name in measured else "–"
         if task_record(plan, prepared.folder, task.name) is not None:
             time = "done"
+        more = len(task.needs) - _SHOWN_NEEDS
+        needs = ", ".join(task.needs[:_SHOWN_NEEDS]) + (
+            f" and {more} more" if more > 0 else ""
+        )
         needed = f"{memory[task.name] / 2**30:.1f} GiB"
-        table.add_row(str(number), task.name, _needs(task.needs), time, needed)
+        table.add_row(str(number), task.name, needs, time, needed)
     show(table)
     say(
         f"{counted(len(plan.tasks), 'task')}. Memory is estimated. A time is the mean of the "
         "tasks of the same kind that were done in the run folder; – where none was."
     )
-
-
-def _needs(names: tuple[str, ...]) -> str:
-    rest = len(names) - _SHOWN_NEEDS
-    return ", ".join(names[:_SHOWN_NEEDS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def plan(

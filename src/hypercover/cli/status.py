@@ -148,16 +148,14 @@ def logs(
     """
     from hypercover.experiment.preparation import load_prepared
     from hypercover.jobs.plan import select_tasks
-    from hypercover.jobs.submission import scripts_folder
     from hypercover.jobs.task_files import TaskFiles
-    from hypercover.jobs.task_status import read_status
+    from hypercover.jobs.task_status import output_files, read_status
 
     prepared = load_prepared(run)
     status = read_status(prepared.plan, prepared.folder)
     names = select_tasks(prepared.plan, task) if task else [t.name for t in status.lost]
     if not names:
         say("Nothing failed; name a task to read its log.")
-    scripts = scripts_folder(prepared.folder)
     for name in names:
         found, files = status.tasks[name], TaskFiles(prepared.folder, name)
         say(f"{name} ({found.status}), {files.log}:")
@@ -165,8 +163,6 @@ def logs(
         say(*(lines if task else lines[-_TAIL:]))
         if status.submission is None or not found.array:
             continue
-        patterns = status.submission.system.output_patterns(found.job, found.element)
-        printed = [path for pattern in patterns for path in scripts.glob(pattern)]
-        for path in (scripts / f"{found.array}-{found.element}.out", *printed):
+        for path in reversed(output_files(prepared.folder, status.submission, found)):
             if path.exists() and path.stat().st_size:
                 say(f"Its job printed into {path}")

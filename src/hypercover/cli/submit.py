@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 from typer import Option
 
@@ -90,23 +90,6 @@ def _text(resources: JobResources) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _scheduler_and_resources(
-    scheduler: str | None, given: dict[str, Any]
-) -> tuple[Scheduler, JobResources]:
-    """Join the options of a call with the defaults of the site."""
-    from hypercover.experiment.config import site
-
-    default, resources = site.site_defaults()
-    chosen, names = scheduler or default, get_args(site.Scheduler)
-    if chosen not in names:
-        raise CallError(
-            f"A batch system must be named, got {chosen or 'none'}; give --scheduler "
-            f"{', '.join(names[:-1])} or {names[-1]}, or write scheduler: into "
-            f"{site.site_path()}."
-        )
-    return cast("site.Scheduler", chosen), site.update_resources(resources, given)
-
-
 def submit(
     *,
     experiment: options.EXPERIMENT,
@@ -131,12 +114,22 @@ def submit(
 
     Example: hypercover submit fixed.yaml -o runs/fixed --scheduler slurm --time 2h
     """
+    from hypercover.experiment.config import site
     from hypercover.experiment.preparation import plan_run
 
-    system, resources = _scheduler_and_resources(scheduler, resource_options.given)
+    default, defaults = site.site_defaults()
+    chosen, names = scheduler or default, get_args(site.Scheduler)
+    if chosen not in names:
+        raise CallError(
+            f"A batch system must be named, got {chosen or 'none'}; give --scheduler "
+            f"{', '.join(names[:-1])} or {names[-1]}, or write scheduler: into "
+            f"{site.site_path()}."
+        )
+    resources = site.update_resources(defaults, resource_options.given)
     run_options = options.RunOptions(device=device, processes=processes)
     loaded, folder = experiment_options.load(experiment, out, run_options)
     prepared = plan_run(loaded, folder, search=search)
+    system = cast("site.Scheduler", chosen)
     submit_and_show(prepared, system, resources, dry_run=dry_run)
 
 
@@ -175,12 +168,7 @@ def cancel(run: options.PREPARED) -> None:
     from hypercover.experiment.preparation import plan_folder
     from hypercover.experiment.tasks.task_registry import REGISTRY
     from hypercover.jobs.plan import Plan
-    from hypercover.jobs.submission import (
-        Submission,
-        cancel_jobs,
-        own_jobs,
-        remove_empty_output,
-    )
+    from hypercover.jobs.submission import Submission
 
     folder = plan_folder(run)
     submission = Submission.load(folder)
@@ -189,11 +177,11 @@ def cancel(run: options.PREPARED) -> None:
         # Raises for a folder without a run; an experiment that was changed is no error.
         Plan.load(folder, REGISTRY)
     else:
-        own, others = own_jobs(submission, folder)
+        own, others = submission.own_jobs(folder)
         if own:
-            cancel_jobs(submission, own)
+            submission.cancel_jobs(own)
             submission.model_copy(update={"cancelled": True}).save(folder)
-            remove_empty_output(submission, folder)
+            submission.remove_empty_output(folder)
             again = shlex.join(["hypercover", "resume", str(folder)])
             say(f"Cancelled: {', '.join(own)}. To resume: {again}")
         if others:

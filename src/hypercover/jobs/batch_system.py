@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from hypercover.errors import CallError, HypercoverError, RunError
-from hypercover.jobs.executor import TaskState
+from hypercover.jobs.executor import ACTIVE, TaskState
 from hypercover.jobs.resources import JobResources, format_time, warning_seconds
 
 ArrayKind = Literal["plain", "gpu", "ranks"]
@@ -107,6 +107,14 @@ class BatchSystem(ABC):
     @abstractmethod
     def states(self, jobs: Sequence[str]) -> ElementStates:
         """Return the status of the elements of jobs, without those the system has forgotten."""
+
+    def active_jobs(
+        self, jobs: Sequence[str], states: Sequence[TaskState] = ACTIVE
+    ) -> list[str]:
+        """Return the jobs with elements that wait or run, in their order."""
+        found = self.states(jobs).items()
+        active = {job for (job, _), element in found if element.state in states}
+        return [job for job in jobs if job in active]
 
     @abstractmethod
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:

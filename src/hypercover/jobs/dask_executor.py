@@ -31,7 +31,7 @@ from hypercover.jobs.local import cores, thread_limits, worker_count
 from hypercover.jobs.plan import FOLDER, Plan, Registry, Task
 from hypercover.jobs.resources import JobResources, format_time
 from hypercover.jobs.submission import current_umask, module_lines
-from hypercover.jobs.task_files import Failure, TaskFiles, printing_to, task_record
+from hypercover.jobs.task_files import Failure, TaskFiles, task_record
 from hypercover.jobs.task_status import tail_lines
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def do_remote_task(
         report = _remote_report(worker, topic, name)
         report(0.0, "")
         try:
-            with printing_to(TaskFiles(folder, name)):
+            with TaskFiles(folder, name).redirected_output():
                 failure = do_task(plan, name, folder, report=report)
         except _Cancelled:
             return None
@@ -218,11 +218,10 @@ class _WorkerJobs:
         self._next_poll = time.monotonic() + _JOBS_POLL
         submitted = sorted(self._active.copy())
         try:
-            states = SYSTEMS[self._where].states(submitted)
+            active = SYSTEMS[self._where].active_jobs(submitted)
         except HypercoverError as error:
             _log.debug("The state of the jobs of Dask's workers: %s", error)
             return
-        active = {job for (job, _), element in states.items() if element.state in ACTIVE}
         ended = [job for job in submitted if job not in active]
         # Dask itself replaces a lost worker that it knew, a little later.
         cluster.loop.add_callback(_drop_lost_workers, cluster, frozenset(self._lost))

@@ -18,13 +18,7 @@ from typing import TYPE_CHECKING
 
 from hypercover.files import collect_written, open_to_append, write_error
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.task_files import (
-    Failure,
-    TaskFiles,
-    TaskRecord,
-    file_checksums,
-    reporter,
-)
+from hypercover.jobs.task_files import Failure, TaskFiles, TaskRecord, file_checksums
 
 if TYPE_CHECKING:
     from hypercover.types import Report
@@ -164,7 +158,7 @@ def do_task(
         with suppress(OSError):
             files.result.unlink(missing_ok=True)
         files.forget()
-        files.write_record(_record(plan, files, name, reporter(files, report)))
+        files.write_record(_record(plan, files, name, files.reporter(report)))
     except Exception as error:
         # A copy on a machine that was believed dead may have finished it.
         if files.read_record(fingerprint) is None:

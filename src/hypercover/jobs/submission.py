@@ -25,7 +25,7 @@ from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder, write_json, write_text
 from hypercover.jobs import batch_system
 from hypercover.jobs.batch_system import SYSTEMS, ArrayKind, BatchSystem, JobArray
-from hypercover.jobs.executor import ACTIVE, TaskState
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.plan import Plan, Registry, first_fault
 from hypercover.jobs.resources import JobResources, warning_seconds
 from hypercover.jobs.runner import folder_lock
@@ -78,7 +78,8 @@ def make_job_arrays(
         return depths[name], kinds.get(name, "plain")
 
     for (_, kind), level in groupby(sorted(depths, key=level_of), level_of):
-        elements = _elements(list(level), seconds, kind=kind, chunk=chunk, limit=limit)
+        step = 1 if kind == "ranks" else chunk
+        elements = _elements(list(level), seconds, step, limit)
         last_kind, last = levels[-1] if levels else ("ranks", [])
         # Successive arrays of one element each would run in turn anyway.
         both = (*last[0], *elements[0]) if last else elements[0]
@@ -103,16 +104,10 @@ def make_job_arrays(
 
 
 def _elements(
-    names: list[str],
-    seconds: Mapping[str, float],
-    *,
-    kind: ArrayKind,
-    chunk: int | None,
-    limit: float,
+    names: list[str], seconds: Mapping[str, float], step: int | None, limit: float
 ) -> Elements:
     """Fill elements with tasks, by number or up to some minutes of work."""
-    if kind == "ranks" or chunk is not None:
-        step = 1 if kind == "ranks" else chunk or 1
+    if step is not None:
         return [tuple(names[at : at + step]) for at in range(0, len(names), step)]
     # Half of the limit, as expected times may be wrong.
     most = min(MINUTES * 60, limit / 2)
@@ -421,68 +416,69 @@ class Submission(BaseModel):
                 "hand."
             ) from None
 
+    def own_jobs(self, folder: Path) -> tuple[list[str], list[str]]:
+        """Return the active jobs that were submitted from a folder, and those that were not.
 
-def _busy(
-    system: BatchSystem, jobs: Sequence[str], states: Sequence[TaskState] = ACTIVE
-) -> list[str]:
-    """Return the jobs with elements that wait or run, in their order."""
-    found = system.states(jobs).items()
-    busy = {job for (job, _), element in found if element.state in states}
-    return [job for job in jobs if job in busy]
+        Numbers in a file from elsewhere, or from a cluster that restarted its count, may
+        belong to other jobs of the same user.
 
+        Raises
+        ------
+        CallError
+            If the batch system cannot be queried here.
+        RunError
+            If it does not answer.
+        """
+        paths = self.system.job_paths(self.jobs)
+        place = scripts_folder(folder).resolve()
+        # Queried last, so that a job that ended meanwhile is in neither list.
+        busy = self.system.active_jobs(self.jobs)
 
-def own_jobs(submission: Submission, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the active jobs that were submitted from a folder, and those that were not.
+        def is_own(job: str) -> bool:
+            return any(path.resolve().is_relative_to(place) for path in paths.get(job, ()))
 
-    Numbers in a file from elsewhere, or from a cluster that restarted its count, may
-    belong to other jobs of the same user.
+        return [job for job in busy if is_own(job)], [
+            job for job in busy if not is_own(job)
+        ]
 
-    Raises
-    ------
-    CallError
-        If the batch system cannot be queried here.
-    RunError
-        If it does not answer.
-    """
-    paths = submission.system.job_paths(submission.jobs)
-    place = scripts_folder(folder).resolve()
-    # Queried last, so that a job that ended meanwhile is in neither list.
-    busy = _busy(submission.system, submission.jobs)
+    def cancel_jobs(self, jobs: Sequence[str]) -> None:
+        """Cancel jobs, and wait until none of them waits or runs.
 
-    def is_own(job: str) -> bool:
-        return any(path.resolve().is_relative_to(place) for path in paths.get(job, ()))
+        Raises
+        ------
+        RunError
+            If some still do after two minutes.
+        """
+        system, left = self.system, list(jobs)
+        sizes = {array.job: len(array.elements) for array in self.arrays}
+        end = time.monotonic() + _CANCEL_TIMEOUT
+        complaint = ""
+        while left and time.monotonic() < end:
+            try:
+                # The last job first, as the end of a job lets others begin.
+                for job in reversed(left):
+                    complaint = _delete(system, job, sizes[job]) or complaint
+                pause = min(end, time.monotonic() + _REPEAT)
+                while (left := system.active_jobs(left)) and time.monotonic() < pause:
+                    time.sleep(_POLL)
+            except RunError as error:
+                complaint = f" ({str(error).partition(';')[0]})"
+        if left:
+            verb = "still waits or runs" if len(left) == 1 else "still wait or run"
+            raise RunError(
+                f"{', '.join(left)} {verb} after being cancelled{complaint}; call cancel again, or "
+                "ask the administrators of the cluster."
+            )
 
-    return [job for job in busy if is_own(job)], [job for job in busy if not is_own(job)]
-
-
-def cancel_jobs(submission: Submission, jobs: Sequence[str]) -> None:
-    """Cancel jobs, and wait until none of them waits or runs.
-
-    Raises
-    ------
-    RunError
-        If some still do after two minutes.
-    """
-    system, left = submission.system, list(jobs)
-    sizes = {array.job: len(array.elements) for array in submission.arrays}
-    end = time.monotonic() + _CANCEL_TIMEOUT
-    complaint = ""
-    while left and time.monotonic() < end:
-        try:
-            # The last job first, as the end of a job lets others begin.
-            for job in reversed(left):
-                complaint = _delete(system, job, sizes[job]) or complaint
-            pause = min(end, time.monotonic() + _REPEAT)
-            while (left := _busy(system, left)) and time.monotonic() < pause:
-                time.sleep(_POLL)
-        except RunError as error:
-            complaint = f" ({str(error).partition(';')[0]})"
-    if left:
-        verb = "still waits or runs" if len(left) == 1 else "still wait or run"
-        raise RunError(
-            f"{', '.join(left)} {verb} after being cancelled{complaint}; call cancel again, or "
-            "ask the administrators of the cluster."
-        )
+    def remove_empty_output(self, folder: Path) -> None:
+        """Remove the empty files that a batch system leaves next to the output of elements."""
+        before = time.time() - _SETTLED
+        for pattern in self.system.empty_files:
+            for path in scripts_folder(folder).glob(pattern):
+                with suppress(OSError):
+                    facts = path.stat()
+                    if facts.st_size == 0 and facts.st_mtime < before:
+                        path.unlink()
 
 
 def _delete(system: BatchSystem, job: str, elements: int) -> str:
@@ -499,20 +495,9 @@ def _delete(system: BatchSystem, job: str, elements: int) -> str:
         for _ in range(_CHECKS):
             # Torque may hang if deletions follow each other without a pause.
             time.sleep(_POLL)
-            if not _busy(system, [job], [TaskState.WAITING]):
+            if not system.active_jobs([job], [TaskState.WAITING]):
                 return complaint
     return complaint
-
-
-def remove_empty_output(submission: Submission, folder: Path) -> None:
-    """Remove the empty files that a batch system leaves next to the output of elements."""
-    before = time.time() - _SETTLED
-    for pattern in submission.system.empty_files:
-        for path in scripts_folder(folder).glob(pattern):
-            with suppress(OSError):
-                facts = path.stat()
-                if facts.st_size == 0 and facts.st_mtime < before:
-                    path.unlink()
 
 
 def check_idle(folder: Path, registry: Registry) -> None:
@@ -526,7 +511,7 @@ def check_idle(folder: Path, registry: Registry) -> None:
     if submission is None or not submission.jobs:
         return
     try:
-        busy = _busy(submission.system, submission.jobs)
+        busy = submission.system.active_jobs(submission.jobs)
     except HypercoverError as error:
         if _is_done(submission, folder, registry):
             return
@@ -598,7 +583,10 @@ def submit_arrays(batch: ArrayBatch) -> Submission:
             TaskFiles(folder, name).forget()
         before = Submission.load(folder)
         sent = Submission(scheduler=batch.scheduler, resources=batch.resources)
-        held = _held(batch.arrays)
+        # A busy server takes a minute for a script.  An array that has ended by then is unknown
+        # to it, and an array that waits for it is refused, or silently deleted.
+        needed = {name for array in batch.arrays for name in array.after}
+        held = needed & {array.name for array in batch.arrays if not array.after}
         try:
             for array in _sent(batch, held):
                 sent = sent.model_copy(update={"arrays": (*sent.arrays, array)})
@@ -610,16 +598,6 @@ def submit_arrays(batch: ArrayBatch) -> Submission:
             _roll_back(sent, folder, before, error)
             raise
     return sent
-
-
-def _held(arrays: Sequence[JobArray]) -> set[str]:
-    """Name the arrays that must not start before all are submitted.
-
-    A busy server takes a minute for a script.  An array that has ended by then is unknown
-    to it, and an array that waits for it is refused, or silently deleted.
-    """
-    needed = {name for array in arrays for name in array.after}
-    return {array.name for array in arrays if not array.after and array.name in needed}
 
 
 def _sent(batch: ArrayBatch, held: set[str]) -> Iterator[SentArray]:
@@ -651,7 +629,7 @@ def _roll_back(
         If jobs are left; status and cancel still know them.
     """
     try:
-        cancel_jobs(sent, sent.jobs)
+        sent.cancel_jobs(sent.jobs)
     except HypercoverError as error:
         raise RunError(
             f"{str(cause).rstrip('.')}; of the submitted jobs, {error}"

@@ -234,52 +234,50 @@ class TaskFiles:
         except OSError:
             return ""
 
+    def reporter(self, listen: "Report | None" = None) -> "Report":
+        """Return the function that writes the progress of the task, at most twice a second.
 
-def reporter(files: TaskFiles, listen: "Report | None" = None) -> "Report":
-    """Return the function that writes the progress of a task, at most twice a second.
+        Parameters
+        ----------
+        listen : called with every report, too
+        """
+        after = 0.0
 
-    Parameters
-    ----------
-    listen : called with every report, too
-    """
-    after = 0.0
+        def report(share: float, what: str) -> None:
+            """Write the share done, 0 to 1, and what is being done."""
+            nonlocal after
+            now = time.monotonic()
+            if now >= after:
+                after = now + 0.5
+                # Nothing depends on it: it is not synced, and the result reports a full disk.
+                draft = self.progress.with_name(f".{self.progress.name}.part")
+                with suppress(OSError):
+                    draft.unlink(missing_ok=True)
+                    draft.write_text(json.dumps({"share": float(share), "what": str(what)}))
+                    os.replace(draft, self.progress)
+            if listen is not None:
+                listen(share, what)
 
-    def report(share: float, what: str) -> None:
-        """Write the share done, 0 to 1, and what is being done."""
-        nonlocal after
-        now = time.monotonic()
-        if now >= after:
-            after = now + 0.5
-            # Nothing depends on it: it is not synced, and the result reports a full disk.
-            draft = files.progress.with_name(f".{files.progress.name}.part")
+        return report
+
+    @contextmanager
+    def redirected_output(self) -> Iterator[None]:
+        """Redirect all output of this process, that of C code included, to the task's log.
+
+        An empty log is removed: thousands of tasks need no empty files.
+        """
+        before = [os.dup(1), os.dup(2)]
+        try:
+            with open_to_append(self.log) as log:
+                _redirect([log.fileno(), log.fileno()])
+            yield
+        finally:
+            _redirect(before)
+            for opened in before:
+                os.close(opened)
             with suppress(OSError):
-                draft.unlink(missing_ok=True)
-                draft.write_text(json.dumps({"share": float(share), "what": str(what)}))
-                os.replace(draft, files.progress)
-        if listen is not None:
-            listen(share, what)
-
-    return report
-
-
-@contextmanager
-def printing_to(files: TaskFiles) -> Iterator[None]:
-    """Redirect all output of this process, that of C code included, to a task's log.
-
-    An empty log is removed: thousands of tasks need no empty files.
-    """
-    before = [os.dup(1), os.dup(2)]
-    try:
-        with open_to_append(files.log) as log:
-            _redirect([log.fileno(), log.fileno()])
-        yield
-    finally:
-        _redirect(before)
-        for opened in before:
-            os.close(opened)
-        with suppress(OSError):
-            if files.log.stat().st_size == 0:
-                files.log.unlink()
+                if self.log.stat().st_size == 0:
+                    self.log.unlink()
 
 
 def _redirect(targets: list[int]) -> None:

@@ -11,7 +11,7 @@ from hypercover.errors import HypercoverError
 from hypercover.jobs.batch_system import ElementStates, ElementStatus
 from hypercover.jobs.executor import ACTIVE, TaskState
 from hypercover.jobs.plan import Plan
-from hypercover.jobs.submission import Submission, remove_empty_output, scripts_folder
+from hypercover.jobs.submission import Submission, scripts_folder
 from hypercover.jobs.task_files import TaskFiles
 
 StatusName = Literal["done", "running", "waiting", "failed", "held up", "gone", "open"]
@@ -86,7 +86,7 @@ def read_status(plan: Plan, folder: Path) -> RunStatus:
     found = task_statuses(plan, folder, submission, elements)
     if submission is not None:
         found = found if elements is None else _explained(found, folder, submission)
-        remove_empty_output(submission, folder)
+        submission.remove_empty_output(folder)
     active = any(element.state in ACTIVE for element in (elements or {}).values())
     return RunStatus(found, submission, active)
 
@@ -196,14 +196,19 @@ def _end_of_job(task: TaskStatus, folder: Path, submission: Submission, reason: 
 
 def _last_output(folder: Path, submission: Submission, task: TaskStatus) -> str:
     """Return the last line that the job of a task, or the batch system for it, printed."""
-    place = scripts_folder(folder)
-    patterns = submission.system.output_patterns(task.job, task.element)
-    files = [path for pattern in patterns for path in place.glob(pattern)]
-    for path in (*sorted(files), place / f"{task.array}-{task.element}.out"):
+    for path in output_files(folder, submission, task):
         lines = [line for line in tail_lines(path) if not _IDLE.search(line)]
         if lines:
             return lines[-1]
     return ""
+
+
+def output_files(folder: Path, submission: Submission, task: TaskStatus) -> list[Path]:
+    """Return the files into which the batch system and then the job of a task print."""
+    place = scripts_folder(folder)
+    patterns = submission.system.output_patterns(task.job, task.element)
+    files = sorted(path for pattern in patterns for path in place.glob(pattern))
+    return [*files, place / f"{task.array}-{task.element}.out"]
 
 
 def tail_lines(path: Path) -> list[str]:

@@ -23,13 +23,7 @@ from hypercover.files import write_json
 from hypercover.jobs.executor import ACTIVE, TaskState, do_task
 from hypercover.jobs.local import EXIT_STOPPED, LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task
-from hypercover.jobs.task_files import (
-    Failure,
-    TaskFiles,
-    printing_to,
-    read_json,
-    task_record,
-)
+from hypercover.jobs.task_files import Failure, TaskFiles, read_json, task_record
 from hypercover.stopping import Stopped, stop_on_signal, stop_requested
 
 _POLL = 0.5
@@ -218,7 +212,7 @@ class _Service:
         return 0
 
     def _serve(self, name: str) -> None:
-        with printing_to(TaskFiles(self._folder, name)):
+        with TaskFiles(self._folder, name).redirected_output():
             failure = do_task(self._plan, name, self._folder)
         answer = {"task": name, "failure": None if failure is None else vars(failure)}
         self._answers.write(json.dumps(answer) + "\n")

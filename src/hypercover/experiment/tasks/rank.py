@@ -28,7 +28,7 @@ from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import open_to_append, write_error
 from hypercover.jobs.local import EXIT_STOPPED, cores, thread_limits
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.task_files import Failure, TaskFiles, reporter, task_record
+from hypercover.jobs.task_files import Failure, TaskFiles, task_record
 from hypercover.stopping import Stopped, stop_on_signal, stop_requested
 from hypercover.types import Report
 
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str]) -> int:
             _check_needs(plan, folder, task)
             training = NetworkTraining(RunContext.of(folder), **task.arguments)
             if training.needed:
-                _train(training, reporter(files))
+                _train(training, files.reporter())
     except Stopped:
         return EXIT_STOPPED
     except HypercoverError as error:
