@@ -155,3 +155,10 @@ def test_shells_complete_verbs(shell, tmp_path):
     )
     assert "classify" in answer.stdout
     assert "clip" in answer.stdout
+
+
+def test_the_command_is_a_module_too():
+    """Scripts of jobs call it so where the command is not installed."""
+    call = [sys.executable, "-m", "hypercover.cli.main", "--version"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("hypercover ")

@@ -13,16 +13,16 @@ from hypercover.jobs.runner import Event
 def test_lines_for_what_ends_and_now_and_then_for_what_lasts(capsys, monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    watch = run._lines(None)
-    for clock.now, what, message, done, left in [
-        (1.0, "started", "", 0.0, None),
-        (2.0, "progress", "epoch 1 of 9", 0.1, 20.0),
-        (12.0, "progress", "epoch 4 of 9", 0.4, 15.0),
-        (13.0, "progress", "epoch 5 of 9", 0.5, 14.0),
-        (14.0, "kept", "", 0.5, 14.0),
-        (15.0, "done", "", 1.0, None),
-    ]:
-        watch(Event("train", what, 0.5, message, done, left))
+    with run._watching() as watch:
+        for clock.now, what, message, done, left in [
+            (1.0, "started", "", 0.0, None),
+            (2.0, "progress", "epoch 1 of 9", 0.1, 20.0),
+            (12.0, "progress", "epoch 4 of 9", 0.4, 15.0),
+            (13.0, "progress", "epoch 5 of 9", 0.5, 14.0),
+            (14.0, "kept", "", 0.5, 14.0),
+            (15.0, "done", "", 1.0, None),
+        ]:
+            watch(Event("train", what, 0.5, message, done, left))
     assert capsys.readouterr().err.splitlines() == [
         "[ 40 %] train: epoch 4 of 9, 15 s left",
         "[100 %] train: done",
@@ -30,9 +30,9 @@ def test_lines_for_what_ends_and_now_and_then_for_what_lasts(capsys, monkeypatch
 
 
 def test_the_report_of_quick_models_is_named_as_soon_as_it_is_there(capsys):
-    watch = run._lines(Path("runs/a/report.html"))
-    for task in ("reduce-first", "report-first", "report"):
-        watch(Event(task, "done", 1.0, "", 0.5, None))
+    with run._watching(Path("runs/a/report.html")) as watch:
+        for task in ("reduce-first", "report-first", "report"):
+            watch(Event(task, "done", 1.0, "", 0.5, None))
     said = capsys.readouterr().err.splitlines()
     assert said[2] == "First map and report, of the quick models: runs/a/report.html"
     assert len(said) == 4
