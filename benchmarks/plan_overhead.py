@@ -32,7 +32,7 @@ import numpy as np
 import yaml
 
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.preparation import PreparedRun, load_prepared, prepare
+from hypercover.experiment.run import PreparedRun, load_prepared, prepare
 from hypercover.experiment.tasks.experiment_plan import make_plan
 from hypercover.files import write_json
 from hypercover.jobs.dask_executor import DaskExecutor

@@ -195,15 +195,15 @@ def test_an_image_that_was_touched_is_the_same(call, run, fields):
 
 
 def test_the_plan_is_made_once_for_all_tasks_of_a_process(call, run, monkeypatch):
-    from hypercover.experiment import preparation
+    from hypercover.experiment import run as runs
 
-    made, make_plan = [], preparation.make_plan
+    made, make_plan = [], runs.make_plan
 
     def counting(experiment):
         made.append(experiment)
         return make_plan(experiment)
 
-    monkeypatch.setattr(preparation, "make_plan", counting)
+    monkeypatch.setattr(runs, "make_plan", counting)
     assert call("work", run, "--tasks", "scene,split-main-0,view").code == 0
     assert len(made) == 1
 

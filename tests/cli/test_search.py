@@ -100,7 +100,7 @@ def test_a_terminal_sees_the_table_fill(grid, tmp_path):
     from hypercover.cli.search import _Watcher
     from hypercover.experiment.config.experiment_file import load_experiment
     from hypercover.experiment.results.run_folder import SearchFolder
-    from hypercover.experiment.search.search import run_search
+    from hypercover.experiment.run import run_search
 
     experiment, screens = load_experiment(grid()), []
     console = Console(width=120, record=True)

@@ -182,8 +182,8 @@ def test_the_stand_in_is_labelled_in_everything_that_is_left(data_folder, call, 
     [
         (
             ["lecture-smal"],
-            "No experiment file lecture-smal was found; give a YAML file or one of the "
-            "built-in names: demo, lecture-class, lecture-full, lecture-small, rome.",
+            "No experiment file lecture-smal was found; give a YAML file or one of "
+            "demo, lecture-class, lecture-full, lecture-small, rome.",
         ),
         (
             ["lecture-small", "--scene", "reel"],

@@ -12,7 +12,10 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.run import run_experiment
-from hypercover.experiment.tasks.trial import fit_held_out_temperature, out_of_fold
+from hypercover.experiment.tasks.temperature_scaling import (
+    fit_held_out_temperature,
+    out_of_fold,
+)
 from hypercover.gis.map_writing import RIGHT, TRAINING, WRONG
 from hypercover.jobs.task_files import result_of
 from hypercover.scene.io.reading import open_scene

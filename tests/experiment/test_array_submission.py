@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from hypercover.experiment.array_submission import SceneSize, TaskMemory
+from hypercover.experiment.array_submission import TaskMemory
 from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.tasks.experiment_plan import make_plan
 
 GIB = 2**30
-CITY = SceneSize(pixels=1200 * 1200, bands=5, labelled=775_401, classes=9)
-LARGE = SceneSize(pixels=10_000**2, bands=200, labelled=20_000, classes=10)
+CITY = {"pixels": 1200 * 1200, "bands": 5, "labelled": 775_401, "classes": 9}
+LARGE = {"pixels": 10_000**2, "bands": 200, "labelled": 20_000, "classes": 10}
 
 
 def memory(tmp_path, sizes, models, **keys):
@@ -18,7 +18,7 @@ def memory(tmp_path, sizes, models, **keys):
     scene = {"path": "scene.npy"}
     np.save(tmp_path / "scene.npy", np.ones((3, 9, 9)))
     experiment = parse({"name": "a", "scene": scene, "models": models, **keys}, tmp_path)
-    rules = TaskMemory(experiment, sizes)
+    rules = TaskMemory(experiment, **sizes)
     return {task.name: rules.of(task) / GIB for task in make_plan(experiment).tasks}
 
 
@@ -38,12 +38,12 @@ def test_a_cube_is_held_whole_only_by_a_network(tmp_path):
     models = {"svm": {"kind": "svm"}, "cnn": {"kind": "cnn", "network": "default"}}
     found = memory(tmp_path, LARGE, models)
     assert found["train-main-0-svm"] < 5
-    assert found["train-main-0-cnn"] > LARGE.pixels * LARGE.bands * 4 / GIB
+    assert found["train-main-0-cnn"] > LARGE["pixels"] * LARGE["bands"] * 4 / GIB
 
 
 @pytest.mark.parametrize(("chain", "least"), [("pca:3", 0), ("pca:3,esdap:area=9/99", 100)])
 def test_shapes_across_the_scene_ask_for_much(tmp_path, chain, least):
     models = {"svm": {"kind": "svm", "features": "f"}}
     found = memory(tmp_path, LARGE, models, features={"f": chain})
-    tree = least * LARGE.pixels / GIB
+    tree = least * LARGE["pixels"] / GIB
     assert tree < found["features-f"] < tree + 20

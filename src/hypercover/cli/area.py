@@ -66,7 +66,7 @@ def area(
     """
     from hypercover.cli.tables import new_table, show, table_cell
     from hypercover.evaluation.area import estimate_area
-    from hypercover.experiment.results.outputs import check_map
+    from hypercover.experiment.results.run_folder import check_map
     from hypercover.files import write_text
     from hypercover.scene.class_map import open_class_map
     from hypercover.scene.io.reading import open_labels

@@ -14,7 +14,7 @@ from hypercover.cli.terminal import duration, say
 from hypercover.errors import counted
 
 if TYPE_CHECKING:
-    from hypercover.experiment.preparation import PreparedRun
+    from hypercover.experiment.run import PreparedRun
 
 
 _STOPPED = 75
@@ -69,7 +69,7 @@ def plan(
 
     Example: hypercover plan fixed.yaml -o runs/fixed
     """
-    from hypercover.experiment.preparation import plan_run, prepare
+    from hypercover.experiment.run import plan_run, prepare
 
     loaded, folder = experiment_options.load(experiment, out)
     prepared = plan_run(loaded, folder, search=search)
@@ -101,7 +101,7 @@ def work(
 
     Example: hypercover work runs/fixed --tasks 4-9
     """
-    from hypercover.experiment.preparation import load_prepared
+    from hypercover.experiment.run import load_prepared
     from hypercover.jobs.plan import select_tasks
     from hypercover.jobs.worker import do_tasks
     from hypercover.stopping import Stopped, stop_on_signal

@@ -32,8 +32,7 @@ def run_and_show(
     """Run an experiment with progress on stderr and its table on stdout."""
     from hypercover.cli.tables import print_results
     from hypercover.evaluation.run_metrics import RunMetrics
-    from hypercover.experiment.results.outputs import list_maps
-    from hypercover.experiment.results.run_folder import RunFolder
+    from hypercover.experiment.results.run_folder import RunFolder, list_maps
     from hypercover.experiment.run import run_experiment
     from hypercover.report import descriptions
 
@@ -173,7 +172,7 @@ def report(run: Annotated[Path, Argument(help="Folder of a run.")]) -> None:
 
     Example: hypercover report runs/demo
     """
-    from hypercover.experiment.results.outputs import renew_report
+    from hypercover.experiment.results.run_folder import renew_report
 
     say(f"Report: {renew_report(run)}")
 

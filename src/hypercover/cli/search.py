@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hypercover.experiment.config.schema import Experiment
     from hypercover.experiment.results.run_folder import SearchFolder
-    from hypercover.experiment.search.search import ScalingRow
+    from hypercover.experiment.search.search_scaling import ScalingRow
     from hypercover.jobs.executor import Executor
     from hypercover.jobs.runner import Event
 
@@ -46,7 +46,7 @@ def search_and_show(
     """
     from hypercover.cli.tables import show
     from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
-    from hypercover.experiment.search.search import run_search
+    from hypercover.experiment.run import run_search
     from hypercover.experiment.search.search_tasks import searched_grids
     from hypercover.figures import formatting
     from hypercover.scene.metadata import origin_label
@@ -75,7 +75,7 @@ def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int])
     """Measure how a search scales, and show it as in the lecture: best cell, all cells."""
     from hypercover.cli.tables import show
     from hypercover.experiment.results.run_folder import RunFolder
-    from hypercover.experiment.search.search import measure_scaling, scaling_csv
+    from hypercover.experiment.search.search_scaling import measure_scaling, scaling_csv
     from hypercover.figures.accuracy_figures import draw_scaling
     from hypercover.figures.canvas import save_figure
     from hypercover.files import write_text

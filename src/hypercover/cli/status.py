@@ -18,7 +18,7 @@ from hypercover.errors import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hypercover.experiment.preparation import PreparedRun
+    from hypercover.experiment.run import PreparedRun
     from hypercover.jobs.task_status import RunStatus, TaskStatus
 
 
@@ -122,7 +122,7 @@ def status(
     Example: hypercover status runs/fixed --watch
     """
     from hypercover.cli.tables import show
-    from hypercover.experiment.preparation import load_prepared
+    from hypercover.experiment.run import load_prepared
     from hypercover.jobs.task_status import read_status
 
     prepared = load_prepared(run)
@@ -146,7 +146,7 @@ def logs(
 
     Example: hypercover logs runs/fixed train-main-0-cnn
     """
-    from hypercover.experiment.preparation import load_prepared
+    from hypercover.experiment.run import load_prepared
     from hypercover.jobs.plan import select_tasks
     from hypercover.jobs.task_files import TaskFiles
     from hypercover.jobs.task_status import output_files, read_status

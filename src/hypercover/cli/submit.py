@@ -13,7 +13,7 @@ from hypercover.errors import CallError, RunError, counted
 
 if TYPE_CHECKING:
     from hypercover.experiment.config.site import Scheduler
-    from hypercover.experiment.preparation import PreparedRun
+    from hypercover.experiment.run import PreparedRun
     from hypercover.jobs.resources import JobResources
     from hypercover.jobs.submission import ArrayBatch
 
@@ -115,7 +115,7 @@ def submit(
     Example: hypercover submit fixed.yaml -o runs/fixed --scheduler slurm --time 2h
     """
     from hypercover.experiment.config import site
-    from hypercover.experiment.preparation import plan_run
+    from hypercover.experiment.run import plan_run
 
     default, defaults = site.site_defaults()
     chosen, names = scheduler or default, get_args(site.Scheduler)
@@ -141,7 +141,7 @@ def resume(*, run: options.PREPARED, resource_options: options.ResourceOptions) 
     Example: hypercover resume runs/fixed --time 4h
     """
     from hypercover.experiment.config.site import update_resources
-    from hypercover.experiment.preparation import load_prepared
+    from hypercover.experiment.run import load_prepared
     from hypercover.jobs.resources import check_directives
     from hypercover.jobs.submission import Submission, check_idle
 
@@ -165,7 +165,7 @@ def cancel(run: options.PREPARED) -> None:
 
     Example: hypercover cancel runs/fixed
     """
-    from hypercover.experiment.preparation import plan_folder
+    from hypercover.experiment.run import plan_folder
     from hypercover.experiment.tasks.task_registry import REGISTRY
     from hypercover.jobs.plan import Plan
     from hypercover.jobs.submission import Submission

@@ -7,7 +7,7 @@ folder.  Memory is estimated from the size of the arrays that a task holds.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
@@ -15,7 +15,7 @@ from hypercover.errors import CallError, HypercoverError
 from hypercover.experiment.config.builders import MAX_CUBE_BYTES, load_scene
 from hypercover.experiment.config.schema import ALL, CNNSpec, Experiment, ModelSpec, SVMSpec
 from hypercover.experiment.config.site import Scheduler
-from hypercover.experiment.preparation import PreparedRun, prepare
+from hypercover.experiment.run import PreparedRun, prepare
 from hypercover.experiment.tasks.experiment_plan import network_tasks
 from hypercover.experiment.tasks.run_context import parse_chain
 from hypercover.features.tree_of_shapes import PEAK_BYTES
@@ -52,16 +52,6 @@ _KERNELS = 2 * 2**30
 _FLOAT = 4
 
 
-@dataclass(frozen=True)
-class SceneSize:
-    """The counts that memory depends on."""
-
-    pixels: int
-    bands: int
-    labelled: int
-    classes: int
-
-
 def measured_seconds(plan: Plan, folder: str | Path) -> dict[str, float]:
     """Return the seconds each task takes, by name, as far as its kind was measured.
 
@@ -88,36 +78,45 @@ def _kind(task: Task) -> tuple[str, str]:
 def memory_of_tasks(experiment: Experiment, plan: Plan) -> Mapping[str, int]:
     """Estimate the bytes that each task of a plan holds at its peak, by name."""
     scene = load_scene(experiment.scene)
-    size = SceneSize(
-        scene.shape[0] * scene.shape[1],
-        scene.n_bands,
-        int((scene.usable_labels > 0).sum()),
-        len(scene.legend),
+    memory = TaskMemory(
+        experiment,
+        pixels=scene.shape[0] * scene.shape[1],
+        bands=scene.n_bands,
+        labelled=int((scene.usable_labels > 0).sum()),
+        classes=len(scene.legend),
     )
-    memory = TaskMemory(experiment, size)
     return {task.name: memory.of(task) for task in plan.tasks}
 
 
+@dataclass(frozen=True, kw_only=True)
 class TaskMemory:
-    """The memory of the tasks of one experiment, by rules of thumb."""
+    """The memory of the tasks of an experiment by rules of thumb, from the size of its scene."""
 
-    def __init__(self, experiment: Experiment, size: SceneSize) -> None:
-        self.experiment, self.size = experiment, size
-        self.cube = size.pixels * size.bands * _FLOAT
-        self.held = min(self.cube, MAX_CUBE_BYTES)
+    experiment: Experiment = field(kw_only=False)
+    """The experiment."""
+    pixels: int
+    """Pixels of the scene."""
+    bands: int
+    """Its bands."""
+    labelled: int
+    """Its labelled pixels."""
+    classes: int
+    """Its classes."""
 
     def of(self, task: Task) -> int:
         """Return the bytes of a task at its peak."""
+        cube = self.pixels * self.bands * _FLOAT
+        held = min(cube, MAX_CUBE_BYTES)
         if task.kind == "make_features":
-            return _PYTHON + 3 * self.held + self._chain(str(task.arguments["name"]))
+            return _PYTHON + 3 * held + self._chain(str(task.arguments["name"]))
         spec = self.experiment.models.get(task.arguments.get("model", ""))
         if spec is None:
-            return _PYTHON + 3 * self.held
+            return _PYTHON + 3 * held
         width = self._width(spec)
         train = self._n_train(task.arguments.get("split", "main"))
-        scene = 3 * (self.cube if isinstance(spec, CNNSpec) else self.held)
+        scene = 3 * (cube if isinstance(spec, CNNSpec) else held)
         if spec.features is not None:
-            scene += self.size.pixels * width * _FLOAT
+            scene += self.pixels * width * _FLOAT
         if isinstance(spec, CNNSpec):
             windows = train * width * spec.window**2 * _FLOAT
             return _PYTHON + _TORCH + scene + min(windows, _WINDOWS)
@@ -130,7 +129,7 @@ class TaskMemory:
         """Return the bytes that the features of a chain take while they are computed."""
         chain = parse_chain(self.experiment, name)
         shapes = PEAK_BYTES if chain.reach is None else 0
-        return self.size.pixels * (shapes + 2 * chain.outputs(self.size.bands) * _FLOAT)
+        return self.pixels * (shapes + 2 * chain.outputs(self.bands) * _FLOAT)
 
     def _kernels(self, task: Task, train: int) -> int:
         """Return the bytes of the distances and kernels that a search would like to hold.
@@ -138,26 +137,26 @@ class TaskMemory:
         It makes do with those of two classes at a time.
         """
         whole = task.kind == "search_gamma" and self.experiment.search.on == "all"
-        samples = self.size.labelled if whole else train
-        pair = min(samples, 4 * samples // max(1, self.size.classes))
+        samples = self.labelled if whole else train
+        pair = min(samples, 4 * samples // max(1, self.classes))
         return min(3 * samples**2 * _FLOAT, max(3 * pair**2 * _FLOAT, _KERNELS))
 
     def _n_train(self, split: str) -> int:
         """Count the training pixels of a split: by its share, or else half of all labels."""
         if split == ALL:
-            return self.size.labelled
+            return self.labelled
         share = getattr(self.experiment.splits.get(split), "train", None)
         if isinstance(share, float):
-            return max(2, round(share * self.size.labelled))
+            return max(2, round(share * self.labelled))
         if isinstance(share, int):
-            return min(share * self.size.classes, self.size.labelled)
-        return self.size.labelled // 2
+            return min(share * self.classes, self.labelled)
+        return self.labelled // 2
 
     def _width(self, spec: ModelSpec) -> int:
         """Count the values of a pixel that a model sees."""
         if spec.features is None:
-            return self.size.bands
-        return parse_chain(self.experiment, spec.features).outputs(self.size.bands)
+            return self.bands
+        return parse_chain(self.experiment, spec.features).outputs(self.bands)
 
 
 def make_arrays(

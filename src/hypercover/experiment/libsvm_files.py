@@ -457,8 +457,7 @@ def write_sets(
     """
     if not name or Path(name).name != name:
         raise CallError(
-            f"The name of a data set begins the names of its files, got {name[:60]!r}; give a "
-            "name without slashes."
+            f"The name of a data set begins file names, got {name[:60]!r}; leave out slashes."
         )
     out = Path(folder)
     targets = {kind: out / f"{name}_{kind}.el" for kind in ("raw", "processed")}
@@ -610,8 +609,7 @@ def _read_joined(
             for name in ("grid", "features", "dtype", "seen")
         ):
             raise CallError(
-                f"{files[0]} and {file} are of different scenes or features; read them one "
-                "by one."
+                f"{files[0]} and {file} have different scenes or features; read them singly."
             )
     rows = np.concatenate([part.rows for part in positions])
     cols = np.concatenate([part.cols for part in positions])

@@ -15,14 +15,7 @@ from hypercover.scene.tiling import strips
 from hypercover.splits.random_split import draw_validation
 from hypercover.splits.split import PARTS, Split, check_trainable
 from hypercover.types import Array, Bytes, Indices, Progress
-from hypercover.windows.window_file import (
-    NO_PART,
-    WindowFile,
-    WindowMetadata,
-    check_same_scene,
-    checksums,
-    evenly_spaced,
-)
+from hypercover.windows import window_file
 from hypercover.windows.window_writer import WindowWriter
 from hypercover.windows.windows import Windows
 
@@ -62,15 +55,15 @@ def plan_windows(
     check_window(size, scene.shape)
     scene.check_range()
     samples = Samples.of(scene.usable_labels)
-    part = np.full(len(samples), NO_PART, np.uint8)
+    part = np.full(len(samples), window_file.NO_PART, np.uint8)
     if split is not None:
         split.samples("train", scene.usable_labels)
         part = split.parts[samples.rows, samples.cols]
-    some = samples.take(evenly_spaced(len(samples)))
-    metadata = WindowMetadata.of(
+    some = samples.take(window_file.evenly_spaced(len(samples)))
+    metadata = window_file.WindowMetadata.of(
         scene, size, split, contents="coordinates" if coordinates_only else "windows"
     )
-    sums = checksums(scene, some, size, metadata.dtype)
+    sums = window_file.checksums(scene, some, size, metadata.dtype)
     metadata = metadata.model_copy(update={"checksums": sums})
     source, inputs = Path(scene.source), FileRecord(WindowWriter.inputs_of(Path(out)))
     identity = [made, inputs.identity(source if source.is_file() else None), scene.notes]
@@ -81,7 +74,7 @@ def plan_windows(
 
 def write_windows(
     scene: Scene, out: str | Path, progress: Progress | None = None, **options: Any
-) -> WindowFile:
+) -> window_file.WindowFile:
     """Write a window file and open it; the options are those of :func:`plan_windows`.
 
     Parameters
@@ -110,7 +103,7 @@ def write_windows(
     with writer.begun() as draft:
         writer.check_space(draft.done)
         draft.write(window_pieces(scene, writer), progress)
-    return WindowFile(out)
+    return window_file.WindowFile(out)
 
 
 def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterator[Array]]:
@@ -153,23 +146,23 @@ def split_of(
     SplitError
         If the file was written without a split, or from another image.
     """
-    windows, labels = WindowFile(path), scene.usable_labels
+    windows, labels = window_file.WindowFile(path), scene.usable_labels
     metadata = windows.metadata
     _check_labels(windows, labels)
-    if (windows.part == NO_PART).all():
+    if (windows.part == window_file.NO_PART).all():
         raise SplitError(
             f"{windows.path} was written without a split; write it with --split or --train."
         )
     parts = np.zeros(scene.shape, np.uint8)
-    parts[windows.rows, windows.cols] = np.where(windows.part == NO_PART, 0, windows.part)
+    parts[windows.rows, windows.cols] = np.where(
+        windows.part == window_file.NO_PART, 0, windows.part
+    )
     parts[labels == 0] = 0
     if validation:
         _set_aside(parts, labels, validation, seed, windows.path)
-    settings = {"kind": metadata.split, "validation": validation, **metadata.split_settings}
-    if validation:
-        settings["validation"] = validation
+    settings = {"kind": metadata.split, "validation": validation}
+    settings |= metadata.split_settings | ({"validation": validation} if validation else {})
     name = windows.path.name
-    settings["file"] = name
     notes = [f"The parts of {name}, made by a split of kind {metadata.split}."]
     with_window = np.count_nonzero(labels[windows.rows, windows.cols])
     if missing := np.count_nonzero(labels) - with_window:
@@ -178,7 +171,7 @@ def split_of(
         parts,
         kind="windows",
         seed=seed,
-        settings=settings,
+        settings=settings | {"file": name},
         window=window,
         notes=tuple(notes),
     )
@@ -197,7 +190,7 @@ def _set_aside(parts: Bytes, labels: Array, share: float, seed: int, path: Path)
     parts[drawn] = validation
 
 
-def _check_labels(windows: WindowFile, labels: Array) -> None:
+def _check_labels(windows: window_file.WindowFile, labels: Array) -> None:
     """Check that a file has the size and the labels of the scene."""
     if windows.metadata.grid.shape != labels.shape:
         rows, cols = windows.metadata.grid.shape
@@ -215,8 +208,8 @@ def _check_labels(windows: WindowFile, labels: Array) -> None:
 
 
 def match_windows(
-    windows: WindowFile, scene: Scene, samples: Samples, window: int
-) -> WindowFile:
+    windows: window_file.WindowFile, scene: Scene, samples: Samples, window: int
+) -> window_file.WindowFile:
     """Return the windows of a file around samples of a scene, in their order.
 
     Raises
@@ -229,19 +222,18 @@ def match_windows(
         If a sample has no window, or its label differs.
     """
     check_side(windows, window)
-    check_same_scene(windows, scene)
-    matched: WindowFile = windows[_places(windows, samples, scene.shape[1])]
+    window_file.check_same_scene(windows, scene)
+    matched: window_file.WindowFile = windows[_places(windows, samples, scene.shape[1])]
     if not np.array_equal(matched.labels, samples.labels):
         raise LabelError(
-            f"The labels in {windows.path} differ from those of {scene.name}; write the file "
-            "again from these labels."
+            f"The labels in {windows.path} differ from those of {scene.name}; write it again."
         )
     if windows.stored and len(samples):
         _compare(matched, scene, samples)
     return matched
 
 
-def check_side(windows: WindowFile, window: int) -> None:
+def check_side(windows: window_file.WindowFile, window: int) -> None:
     """Check that windows have the size that a model takes.
 
     Raises
@@ -257,7 +249,9 @@ def check_side(windows: WindowFile, window: int) -> None:
         )
 
 
-def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> WindowFile:
+def windows_for(
+    path: Path, scene: Scene, samples: Samples, window: int
+) -> window_file.WindowFile:
     """Open a window file and return the windows around samples of a scene.
 
     Raises
@@ -265,11 +259,11 @@ def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> Wind
     CallError
         As :func:`match_windows`.
     """
-    matched = match_windows(WindowFile(path), scene, samples, window)
+    matched = match_windows(window_file.WindowFile(path), scene, samples, window)
     return matched if matched.stored else matched.seen_in(scene)
 
 
-def _places(windows: WindowFile, samples: Samples, cols: int) -> Indices:
+def _places(windows: window_file.WindowFile, samples: Samples, cols: int) -> Indices:
     """Return the position in a file of the window of each sample."""
     pixels = windows.rows * cols + windows.cols
     sought = samples.rows.astype(np.int64) * cols + samples.cols
@@ -287,9 +281,9 @@ def _places(windows: WindowFile, samples: Samples, cols: int) -> Indices:
     return places
 
 
-def _compare(windows: WindowFile, scene: Scene, samples: Samples) -> None:
+def _compare(windows: window_file.WindowFile, scene: Scene, samples: Samples) -> None:
     """Compare some windows with those that the scene gives."""
-    some = evenly_spaced(len(samples))
+    some = window_file.evenly_spaced(len(samples))
     expected = Windows.of(scene, samples.take(some), windows.window).cut()
     if not np.array_equal(windows[some].cut(), expected):
         raise SceneError(

@@ -624,14 +624,6 @@ class WindowFile(LazyStack):
             )
         return self._handle.windows(self._at, self._stored_shape)
 
-    def is_cut_from(self, scene: Scene) -> bool:
-        """Tell whether the scene has the values that the file has checksums of, if any."""
-        recorded, size = self.metadata.checksums, self.window
-        own = (
-            None if recorded is None else checksums(scene, self._compared, size, self.dtype)
-        )
-        return own == recorded
-
     def __repr__(self) -> str:
         """Name the file, and the number, shape and type of its windows."""
         return f"{super().__repr__()[:-1]}, {self.path}>"
@@ -660,7 +652,9 @@ def check_same_scene(windows: WindowFile, scene: Scene) -> None:
                 f"({_short(their)}) differs from that of the file ({_short(our)}); give the "
                 "scene and bands they were cut from."
             )
-    if not windows.is_cut_from(scene):
+    if ours.checksums is not None and ours.checksums != checksums(
+        scene, windows._compared, windows.window, windows.dtype
+    ):
         raise SceneError(
             f"The windows of {windows.path} have other values than {scene.name} at the same "
             "positions; give the scene they were cut from, or write the file again."

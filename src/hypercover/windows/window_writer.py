@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from hypercover.errors import LabelError, OutputError, SceneError
 from hypercover.files import make_folder, missing_folders, write_error, write_text
@@ -206,11 +207,9 @@ class Draft:
     def __init__(self, writer: WindowWriter, file: _DraftFile) -> None:
         self.writer, self._file = writer, file
         note = _read_note(writer.note)
-        done: Any = note.get("done")
-        size: Any = note.get("size")
-        same = note.get("key") == writer.key and type(done) is type(size) is int
-        usable = same and 0 < done <= len(writer.samples) and size <= self._size
-        self.done: int = done if usable else 0
+        fits = 0 < note.done <= len(writer.samples) and note.size <= self._size
+        usable = note.key == writer.key and fits
+        self.done = note.done if usable else 0
         """Windows that are already in the draft."""
         self.discarded = writer.note.exists() and not usable
         """Whether a draft of something else, or a damaged one, was thrown away."""
@@ -265,8 +264,8 @@ class Draft:
         self.writer.note.unlink(missing_ok=True)
         if self.done:
             os.fsync(self._file.fileno())
-            note = {"key": self.writer.key, "done": self.done, "size": self._size}
-            write_text(self.writer.note, json.dumps(note) + "\n")
+            note = _Note(key=self.writer.key, done=self.done, size=self._size)
+            write_text(self.writer.note, note.model_dump_json() + "\n")
 
     def _lay_out(self, hdf5: h5py.File) -> None:
         """Write everything but the windows, and create their dataset."""
@@ -329,12 +328,23 @@ class Draft:
             )
 
 
-def _read_note(path: Path) -> dict[str, Any]:
+class _Note(BaseModel, frozen=True, strict=True):
+    """What is known of a draft."""
+
+    key: str = ""
+    """Key of its writer."""
+    done: int = 0
+    """Windows that it holds."""
+    size: int = 0
+    """Bytes of the file with them."""
+
+
+def _read_note(path: Path) -> _Note:
     """Read a note, which may be missing or damaged."""
     try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return {}
+        return _Note.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return _Note()
 
 
 def _hold_tables(hdf5: h5py.File) -> None:

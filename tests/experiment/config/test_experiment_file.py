@@ -148,7 +148,7 @@ FAULTS = [
     ({"map": "best"}, "validation"),
     (
         {"models": {"a": {"kind": "svm"}, "a-check": {"kind": "svm"}}},
-        "the model 'a-check' would overwrite the check map of 'a'; choose another name",
+        "the model 'a-check' would overwrite the check map of 'a'; rename it",
     ),
 ]
 

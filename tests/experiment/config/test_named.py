@@ -10,7 +10,7 @@ from scipy.io import savemat
 from hypercover.errors import SceneError
 from hypercover.experiment.config.experiment_file import built_in, load_experiment
 from hypercover.experiment.config.presets import NAMED, default_folders, named_scene
-from hypercover.experiment.search.search import check_search
+from hypercover.experiment.run import check_search
 from hypercover.scene.datasets.discovery import SIGNATURES, LabelFit
 from hypercover.scene.simulation.simulate import SimulationSettings
 

@@ -20,13 +20,13 @@ from hypercover.experiment.results.summary import (
     best_model,
     calibration_notes,
     combine_folds,
-    draw_calibration,
     load_predictions,
     model_interval,
     never_predicted_notes,
     pool_splits,
     pooled_abstention,
 )
+from hypercover.experiment.tasks.result_tasks import draw_calibration
 from hypercover.scene.samples import Samples
 from hypercover.splits.cross_validation import KFoldSplit
 
@@ -235,7 +235,8 @@ def test_figures_are_drawn_where_there_is_a_calibration_and_go_where_there_is_no
     stale = run.figure("reliability-ridge")
     stale.parent.mkdir()
     stale.write_bytes(b"old")
-    draw_calibration(run, models, " (simulated scene)")
+    for name, model in models.items():
+        draw_calibration(run, name, model.calibration, f"{name} (simulated scene)")
     assert {path.name for path in stale.parent.iterdir()} == {
         "reliability-cnn.png",
         "abstention-cnn.png",

@@ -14,9 +14,9 @@ from sklearn.svm import SVC
 from hypercover.classifiers.svm import svm_cross_validation as engine
 from hypercover.errors import CallError, RunError, SplitError
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.run import run_experiment
+from hypercover.experiment.run import run_experiment, run_search
 from hypercover.experiment.search import search_problem
-from hypercover.experiment.search.search import measure_scaling, run_search, scaling_csv
+from hypercover.experiment.search.search_scaling import measure_scaling, scaling_csv
 from hypercover.features.nwfe import NWFE
 from hypercover.files import read_checksummed
 from hypercover.scene.grid import Grid, with_grid

@@ -7,13 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from hypercover.experiment.search.search_table import (
-    Cell,
-    CellFile,
-    GammaValue,
-    GridTable,
-    tables_csv,
-)
+from hypercover.experiment.search.search_problem import Cell, CellFile, GammaValue
+from hypercover.experiment.search.search_tasks import grid_table, tables_csv
 
 
 def cell(C, correct, *, folds=None, seconds=1.0, span=(0.0, 1.0)):
@@ -25,7 +20,7 @@ def cell(C, correct, *, folds=None, seconds=1.0, span=(0.0, 1.0)):
 
 def table(*rows, costs=(1.0, 10.0), counts=(10, 30)):
     gammas = tuple(GammaValue(0.1 * 2**row, None) for row in range(len(rows)))
-    return GridTable(costs, gammas, counts, tuple(rows))
+    return grid_table(costs, gammas, counts, rows)
 
 
 def test_cells_are_kept_and_found_again(tmp_path):
@@ -77,21 +72,19 @@ def test_a_damaged_file_holds_no_cells(tmp_path, content):
 
 def test_accuracy_is_the_share_of_all_held_out_samples():
     found = table([cell(1, [5, 30]), cell(10, [10, 20])], [cell(1, [0, 0])])
-    assert found.accuracy[0].tolist() == [35 / 40, 30 / 40]
-    assert found.accuracy[1, 0] == 0
-    assert np.isnan(found.accuracy[1, 1])
-    assert found.spread[0, 0] == pytest.approx(np.std([0.5, 1.0], ddof=1))
-    assert found.best == (0, 0)
+    assert found["accuracy"] == [[35 / 40, 30 / 40], [0, None]]
+    assert found["spread"][0][0] == pytest.approx(np.std([0.5, 1.0], ddof=1))
+    assert found["spread"][1][1] is None
+    assert (found["best"]["row"], found["best"]["column"]) == (0, 0)
 
 
 def test_a_cell_that_lacks_a_fold_is_not_done():
     half = table([cell(1, [5], folds=(1,))])
-    assert half.best is None
-    assert half.to_json()["accuracy"] == [[None, None]]
-    assert half.to_json()["best"] is None
+    assert half["accuracy"] == [[None, None]]
+    assert half["best"] is None
     both = table([cell(1, [5], folds=(1,)), cell(1, [9], folds=(0,), seconds=2)])
-    assert both.accuracy[0, 0] == 14 / 40
-    assert both.seconds[0, 0] == 3
+    assert both["accuracy"][0][0] == 14 / 40
+    assert both["minutes"][0][0] == 3 / 60
 
 
 def test_of_equal_cells_the_smallest_C_wins_then_the_smallest_gamma():
@@ -101,8 +94,8 @@ def test_of_equal_cells_the_smallest_C_wins_then_the_smallest_gamma():
         [cell(1, right), cell(10, right)],
         [cell(1, right), cell(10, wrong)],
     )
-    assert tied.best == (1, 0)
-    best = tied.to_json()["best"]
+    best = tied["best"]
+    assert (best["row"], best["column"]) == (1, 0)
     assert (best["C"], best["gamma"], best["accuracy"]) == (1.0, 0.2, 0.9)
 
 
@@ -110,19 +103,17 @@ def test_wall_time_counts_overlaps_once_and_gaps_never():
     spans = [(0, 10), (5, 12), (6, 7), (100, 103)]
     cells = [cell(1, [1], folds=(0,), span=span, seconds=4) for span in spans]
     found = table(cells, counts=(1,))
-    assert found.wall == 15
-    assert found.serial == 16
-    assert found.to_json()["speed_up"] == pytest.approx(16 / 15)
+    assert (found["wall_seconds"], found["serial_seconds"]) == (15, 16)
+    assert found["speed_up"] == pytest.approx(16 / 15)
 
 
 def test_cells_of_another_grid_do_not_count():
     found = table([cell(1, [1, 1]), cell(10, [2, 2]), cell(99, [3, 3], span=(50, 60))])
-    assert found.serial == 2
-    assert found.wall == 1
+    assert (found["serial_seconds"], found["wall_seconds"]) == (2, 1)
 
 
 def test_csv_has_a_line_for_each_cell():
-    found = table([cell(1, [5, 30]), cell(10, [10, 20])], [cell(1, [0, 0])]).to_json()
+    found = table([cell(1, [5, 30]), cell(10, [10, 20])], [cell(1, [0, 0])])
     text = tables_csv([{"model": "svm", "kind": "random", **found}])
     lines = list(csv.DictReader(text.splitlines()))
     assert [(line["gamma"], line["C"], line["best"]) for line in lines] == [

@@ -22,11 +22,9 @@ from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import make_plan
 from hypercover.experiment.tasks.run_context import (
     RunContext,
-    feature_files,
     load_chain,
     load_feature_scene,
     save_features,
-    used_features,
 )
 from hypercover.features.chain import Chain
 from hypercover.features.nwfe import NWFE
@@ -114,7 +112,7 @@ def test_a_large_stack_is_computed_where_it_is_written(small, tmp_path, monkeypa
     kept = load_feature_scene(run, "two", scene).cube
     np.testing.assert_array_equal(kept, whole.cube)
     assert kept.dtype == np.float32
-    assert np.load(feature_files(run, "two")[0]).tobytes() == kept.values.tobytes()
+    assert np.load(run.feature_files("two")[0]).tobytes() == kept.values.tobytes()
 
 
 def test_a_stack_is_mapped_and_not_read(kept):
@@ -158,7 +156,7 @@ def overwritten_by(array):
     ],
 )
 def test_damaged_features_are_refused(kept, place, damage):
-    damage(feature_files(kept.run, "two")[place])
+    damage(kept.run.feature_files("two")[place])
     with pytest.raises(RunError, match="is missing or damaged"):
         load_feature_scene(kept.run, "two", kept.scene)
 
@@ -173,14 +171,14 @@ def test_damaged_features_are_refused(kept, place, damage):
     ],
 )
 def test_a_damaged_chain_is_refused(kept, place, damage):
-    damage(feature_files(kept.run, "two")[place])
+    damage(kept.run.feature_files("two")[place])
     with pytest.raises(RunError, match="is missing or damaged"):
         load_chain(kept.run, "two")
 
 
 def test_only_what_models_use_is_computed_once(tmp_path):
     asked = experiment(tmp_path, repeats=3, beside={"b": {"kind": "blocks", "size": 4}})
-    assert used_features(asked) == ("few", "spatial")
+    assert asked.used_features == ("few", "spatial")
     plan = make_plan(asked)
     names = [task.name for task in plan.tasks if task.name.startswith("features-")]
     assert names == ["features-few", "features-spatial"]

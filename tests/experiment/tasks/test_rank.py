@@ -132,7 +132,7 @@ def test_what_a_training_needs_must_be_done(ready, tmp_path):
     folder = shutil.copytree(ready, tmp_path / "run")
     TaskFiles(folder, "split-main-0").result.unlink()
     sentence = refused([folder, TASK])
-    assert sentence.startswith(f"The task {TASK} needs split-main-0, which is not done;")
+    assert sentence.startswith(f"The task {TASK} needs split-main-0;")
     assert TaskFiles(folder, TASK).read_failure().message == sentence.strip()
 
 

@@ -14,13 +14,13 @@ from hypercover.evaluation.calibration import (
     calibration_error,
     fit_temperature,
 )
-from hypercover.experiment.tasks.trial import (
+from hypercover.experiment.tasks.temperature_scaling import (
     MIN_PATCHES,
     calibrate,
     guard_distance,
     out_of_fold,
-    run_trial,
 )
+from hypercover.experiment.tasks.trial import run_trial
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.simulate import SimulationSettings, simulated_scene

@@ -130,13 +130,13 @@ def _masks(spec: schema.MasksSpec, scene: Scene) -> MaskSplit:
     for part, path in (("train", spec.train), ("test", spec.test)):
         if path is not None:
             # Messages about options of labels name the keys of the split.
-            keys = {" (scene.label_layer)": ""}
-            for key in ("layer", "field", "variable"):
-                keys[f"--label-{key} NAME"] = f"{part}_{key} of the split"
+            parts = ("layer", "field", "variable")
+            keys = {f"--label-{x} NAME": f"{part}_{x} of the split" for x in parts}
+            keys |= {" (scene.label_layer)": "", "--label-": f"{part}_"}
             names = (
                 getattr(spec, f"{part}_{key}") for key in ("variable", "field", "layer")
             )
-            with replaced_options({**keys, "--label-": f"{part}_"}):
+            with replaced_options(keys):
                 masks[part], more = open_mask(path, scene, *names)
             notes += more
     return MaskSplit(**masks, validation=spec.validation, notes=notes)

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -10,8 +9,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from hypercover.errors import ExperimentError
-from hypercover.experiment.config.schema import MISSING_FILE, Experiment, SplitSpec
+from hypercover.errors import ExperimentError, shorten
+from hypercover.experiment.config.schema import MISSING_FILE, Experiment
 from hypercover.files import write_text
 from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
@@ -62,11 +61,10 @@ def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experi
     if not path.is_file():
         if str(source) not in names:
             raise ExperimentError(
-                f"No experiment file {source} was found; give a YAML file or one of the "
-                f"built-in names: {', '.join(names) or 'none'}."
+                f"No experiment file {source} was found; give a YAML file or one of {', '.join(names)}."
             )
         path = names[str(source)]
-    document = _document(path)
+    document = read_yaml(path)
     for override in overrides:
         _override(document, override)
     return parse(document, path.parent, title=str(source))
@@ -100,17 +98,17 @@ def parse(document: Any, folder: Path, *, title: str = "experiment") -> Experime
         return Experiment.model_validate(document, context={"folder": folder})
     except ValidationError as error:
         errors = error.errors()
-    missing = [error for error in errors if error["type"] == MISSING_FILE]
-    if len(missing) < len(errors):
-        others = [error for error in errors if error["type"] != MISSING_FILE]
-        faults = "; ".join(_faults(others, document))
-        raise ExperimentError(f"{title} is not valid: {faults}.")
-    places = (".".join(map(str, _place(error["loc"], document))) for error in missing)
-    files = "; ".join(
-        f"{place}: {error['msg']}" for place, error in zip(places, missing, strict=True)
-    )
+    # By place, as a value that may be of several types has an error for each.
+    places: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for entry in errors:
+        places.setdefault(_place(entry, document), []).append(entry)
+    files = [place for place, of in places.items() if of[0]["type"] == MISSING_FILE]
+    faults = [_fault(*item, document) for item in places.items() if item[0] not in files]
+    if faults:
+        raise ExperimentError(f"{title} is not valid: {'; '.join(faults)}.")
+    missing = (f"{'.'.join(map(str, at))}: {places[at][0]['msg']}" for at in files)
     raise ExperimentError(
-        f"{title} names files that cannot be read: {files}; correct the paths, which count "
+        f"{title} names files that cannot be read: {'; '.join(missing)}; correct the paths, which count "
         f"from {folder.resolve()}, or give others with --set, for example --set "
         "scene.path=cube.hdr."
     )
@@ -122,11 +120,23 @@ def dump(experiment: Experiment, path: Path) -> None:
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def _document(path: Path) -> Any:
-    if path.stat().st_size > _LARGEST:
-        raise ExperimentError(f"{path} is larger than 1 MiB; give an experiment file.")
+def read_yaml(path: Path, *, most: int = _LARGEST) -> Any:
+    """Read a YAML file of at most so many bytes.
+
+    Raises
+    ------
+    ExperimentError
+        If it cannot be read.
+    """
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(most + 1)
+        if len(text) > most:
+            size = f"{most >> 20} MiB" if most >> 20 else f"{most >> 10} KiB"
+            raise ExperimentError(
+                f"{path} is larger than {size}; give a smaller YAML file."
+            )
+        return parse_yaml(text.decode())
     except OSError as error:
         raise ExperimentError(
             f"{path} cannot be read ({error.strerror}); give a YAML file you may read."
@@ -159,14 +169,6 @@ def _override(document: Any, override: str) -> None:
     target[names[-1]] = value
 
 
-def _faults(errors: Iterable[Mapping[str, Any]], document: Any) -> list[str]:
-    """Describe the errors by place: its path, what is allowed, and the value."""
-    by_place: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for error in errors:
-        by_place.setdefault(_place(error["loc"], document), []).append(error)
-    return [_fault(place, entries, document) for place, entries in by_place.items()]
-
-
 def _fault(place: tuple[Any, ...], errors: list[Mapping[str, Any]], document: Any) -> str:
     where = ".".join(map(str, place))
     kind, value = errors[0]["type"], errors[0]["input"]
@@ -187,7 +189,7 @@ def _fault(place: tuple[Any, ...], errors: list[Mapping[str, Any]], document: An
     rules = dict.fromkeys(map(_rule, bounds or errors))
     if not place:
         return "; ".join(rules)
-    return f"{where} {' or '.join(rules)}, got {_short(value)}"
+    return f"{where} {' or '.join(rules)}, got {shorten(repr(value), 60)}"
 
 
 def _rule(error: Mapping[str, Any]) -> str:
@@ -196,35 +198,18 @@ def _rule(error: Mapping[str, Any]) -> str:
     return message[0].lower() + message[1:]
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _place(location: tuple[Any, ...], document: Any) -> tuple[Any, ...]:
-    """Drop the names of types that pydantic mixes into the path of an error."""
+def _place(error: Mapping[str, Any], document: Any) -> tuple[Any, ...]:
+    """Return the path of an error without the names of types that pydantic mixes in."""
     place: list[Any] = []
     here = document
-    for position, step in enumerate(location):
-        last = position == len(location) - 1
-        if isinstance(here, dict) and (step in here or (last and not _is_type(step))):
+    for step in error["loc"]:
+        if isinstance(here, dict) and step in here:
             place.append(step)
-            here = here.get(step)
+            here = here[step]
         elif isinstance(here, list) and isinstance(step, int):
             place.append(step)
             here = here[step] if step < len(here) else None
-    return tuple(place)
-
-
-def _is_type(step: object) -> bool:
-    text = str(step)
-    return "[" in text or text in {"int", "float", "str", "bool", *_split_kinds()}
-
-
-@cache
-def _split_kinds() -> frozenset[str]:
-    """Name the kinds of splits, which pydantic mixes into the path of an error."""
-    return frozenset(filter(None, map(_kind, _models(SplitSpec))))
+    return (*place, error["loc"][-1]) if error["type"] == "missing" else tuple(place)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

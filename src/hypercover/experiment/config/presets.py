@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -468,23 +470,18 @@ def _best_blocks(
     on pixel values or accuracy.  None if no block split exists for these labels.
     """
     labels = scene.usable_labels
-    side = min(scene.shape)
-    sizes = sorted({max(8, side // part) for part in (16, 10, 6)})
-    best: tuple[tuple[int, int, int], dict[str, Any]] | None = None
-    for guard in (window - 1, window // 2):
-        for size in sizes:
-            splitter = BlockSplit(
-                size=size, train=TRAIN, guard=guard, validation=validation
-            )
-            try:
-                split = splitter.split(labels, seed=seed)
-            except SplitError:
-                continue
-            scored = len(scene.legend) - len(split.unscored(labels, scene.legend))
-            rank = (scored, guard, split.count("test"))
-            if best is None or rank > best[0]:
-                spec = {"kind": "blocks", "size": size, "train": TRAIN, "guard": guard}
-                best = rank, spec | {"validation": validation}
-        if best is not None and best[0][0] == len(scene.legend):
+    sizes = sorted({max(8, min(scene.shape) // part) for part in (16, 10, 6)})
+    options: list[tuple[tuple[int, int, int], dict[str, Any]]] = []
+    for guard, size in product((window - 1, window // 2), sizes):
+        if guard < window - 1 and any(rank[0] == len(scene.legend) for rank, _ in options):
             break
-    return None if best is None else best[1]
+        settings: dict[str, Any] = {"size": size, "train": TRAIN, "guard": guard}
+        settings["validation"] = validation
+        try:
+            split = BlockSplit(**settings).split(labels, seed=seed)
+        except SplitError:
+            continue
+        scored = len(scene.legend) - len(split.unscored(labels, scene.legend))
+        rank = (scored, guard, split.count("test"))
+        options.append((rank, {"kind": "blocks", **settings}))
+    return max(options, key=itemgetter(0), default=(None, None))[1]

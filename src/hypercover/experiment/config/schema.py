@@ -331,7 +331,7 @@ class SklearnSpec(_PixelSpec):
     @classmethod
     def _only_svms_search(cls, parameters: dict[str, Any]) -> dict[str, Any]:
         for name, value in parameters.items():
-            if isinstance(value, str) and value == "search":
+            if value == "search":
                 raise ValueError(
                     f"must give {name} a value: only the C and gamma of kind svm are searched"
                 )
@@ -353,16 +353,13 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
-def _sorted_once(values: list[float]) -> list[float]:
-    """Sort the values of a grid, and refuse repeated ones."""
-    return sorted(_once(values))
-
-
 Shares = Annotated[list[Share], Field(max_length=20), AfterValidator(_distinct)]
 
 FoldKind = Literal["random", "blocks", "clusters"]
 
-Grid = Annotated[list[Positive], Field(max_length=100), AfterValidator(_sorted_once)]
+Grid = Annotated[
+    list[Positive], Field(max_length=100), AfterValidator(_once), AfterValidator(sorted)
+]
 
 
 class SearchSpec(Spec):
@@ -437,8 +434,7 @@ class Experiment(Spec):
         for name in self.beside:
             if name in taken:
                 raise ValueError(
-                    f"the name '{name}' under beside is that of {taken[name]}; choose another "
-                    "name"
+                    f"the name '{name}' under beside is that of {taken[name]}; choose another"
                 )
         for name, model in self.models.items():
             if model.features is not None and model.features not in self.features:
@@ -450,8 +446,7 @@ class Experiment(Spec):
             for what in ("confidence", "check", "clean"):
                 if f"{name}-{what}" in self.models:
                     raise ValueError(
-                        f"the model '{name}-{what}' would overwrite the {what} map of "
-                        f"'{name}'; choose another name"
+                        f"the model '{name}-{what}' would overwrite the {what} map of '{name}'; rename it"
                     )
         return self
 
@@ -493,6 +488,12 @@ class Experiment(Spec):
             name for name, spec in self.models.items() if not isinstance(spec, CNNSpec)
         )
         return names if len(names) < len(self.models) else ()
+
+    @property
+    def used_features(self) -> tuple[str, ...]:
+        """Names of the chains that models use, in the order of the file."""
+        used = {model.features for model in self.models.values()}
+        return tuple(name for name in self.features if name in used)
 
     @property
     def refits(self) -> bool:

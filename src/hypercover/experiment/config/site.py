@@ -4,12 +4,11 @@ import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from hypercover.errors import CallError
+from hypercover.experiment.config.experiment_file import read_yaml
 from hypercover.jobs.resources import JobResources
-from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
 _MAX_BYTES = 2**16
 Scheduler = Literal["slurm", "pbs-torque", "pbs-pro"]
@@ -40,21 +39,9 @@ def site_defaults() -> tuple[Scheduler | None, dict[str, Any]]:
         If the file cannot be read, or holds unknown keys or values.
     """
     path = site_path()
-    try:
-        with path.open("rb") as opened:
-            text = opened.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
+    if not path.exists():
         return None, {}
-    except OSError as error:
-        raise CallError(f"{path} cannot be read ({error.strerror}); correct it.") from None
-    if len(text) > _MAX_BYTES:
-        raise CallError(f"{path} is larger than 64 KiB; it should hold a few defaults.")
-    try:
-        values = parse_yaml(text.decode())
-    except UnicodeDecodeError:
-        raise CallError(f"{path} is not text; write it as UTF-8.") from None
-    except yaml.YAMLError as error:
-        raise CallError(f"{path} is not valid YAML{yaml_problem(error)}.") from None
+    values = read_yaml(path, most=_MAX_BYTES)
     if values is None:
         return None, {}
     if not isinstance(values, dict):

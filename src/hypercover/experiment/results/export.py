@@ -8,7 +8,7 @@ import numpy as np
 
 from hypercover.classifiers.bundle import Bundle, load_bundle
 from hypercover.errors import CallError, ModelError, counted
-from hypercover.experiment.results.outputs import check_map
+from hypercover.experiment.results.run_folder import check_map
 from hypercover.files import check_writable, remove_abandoned_drafts
 from hypercover.gis.cleaning import Cleaning
 from hypercover.gis.map_writing import write_class_map
@@ -82,8 +82,7 @@ def _classes(bundle: Bundle) -> list[dict[str, Any]]:
     codes = bundle.classifier.classes_
     if codes.dtype.kind not in "iu" or codes.min() < 1 or codes.max() > MAX_CODE:
         raise ModelError(
-            f"The classes of the model are not codes from 1 to {MAX_CODE}; train it on "
-            "codes."
+            f"The classes of the model are not codes from 1 to {MAX_CODE}; train on codes."
         )
     return legend_from_card(bundle.card).covering(codes).to_json()
 
@@ -159,8 +158,7 @@ def _check_options(
         )
     if minimum_area and kind not in DRIVERS:
         raise CallError(
-            f"--minimum-area is for polygons, got {out.name!r}; for a map give --sieve "
-            "with pixels."
+            f"--minimum-area is for polygons, got {out.name!r}; give --sieve for a map."
         )
     if (kind == ".json") != (when is not None):
         raise CallError(

@@ -2,31 +2,19 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hypercover.errors import CallError
-from hypercover.evaluation.comparison import (
-    Comparison,
-    compare_models,
-    describe_test_difference,
-)
+from hypercover.evaluation import comparison, run_metrics
 from hypercover.evaluation.intervals import class_codes, units_of_split
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_differences
-from hypercover.evaluation.run_metrics import (
-    ModelMetrics,
-    RunMetrics,
-    SplitMetrics,
-    SplitResults,
-    read_run_metrics,
-)
-from hypercover.experiment.results.outputs import check_unchanged
-from hypercover.experiment.results.run_folder import RunFolder
+from hypercover.experiment.results.run_folder import RunFolder, check_unchanged
 from hypercover.experiment.results.summary import load_predictions
 from hypercover.files import csv_text, write_json, write_text
 from hypercover.scene.labels import LabelMap, match_classes
@@ -40,20 +28,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ComparedModel:
-    """One model of one run, with its answers under every seed."""
+    """One model of one run under the split that is compared."""
 
     label: str
     """Its name, with that of its run where there are several."""
-    run: RunFolder
-    """Where it lies."""
-    split: SplitMetrics
+    run: Path
+    """Folder of the run."""
+    name: str
+    """Its name in the run."""
+    split_name: str
+    """Name under which the run keeps the split."""
+    split: run_metrics.SplitMetrics
     """How the labelled pixels were divided."""
-    answers: dict[int, Predictions]
+    draws: dict[int, list[int]]
+    """Draws of the split by seed: one, or one a fold."""
+    answers: dict[int, Predictions] = field(default_factory=dict)
     """Answers for the test pixels by seed."""
+
+    def load(self, seeds: Sequence[int], codes: dict[int, int]) -> "ComparedModel":
+        """Load the answers under some seeds; ``codes`` gives classes their common codes."""
+        draws = [self.draws[seed] for seed in seeds]
+        loaded = load_predictions(
+            RunFolder(self.run), self.name, split=self.split_name, seeds=draws
+        )
+        recoded = (predictions.recoded(codes) for predictions in loaded)
+        return replace(self, answers=dict(zip(seeds, recoded, strict=True)))
 
     def to_json(self) -> dict[str, str]:
         """Return label and run as plain values."""
-        return {"model": self.label, "run": str(self.run.path)}
+        return {"model": self.label, "run": str(self.run)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ class ModelPair:
 
     first: ComparedModel
     second: ComparedModel
-    comparison: Comparison
+    comparison: comparison.Comparison
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -144,23 +147,16 @@ class RunComparison:
 
     def csv(self) -> str:
         """Return the rows of `to_frame` as CSV text."""
-        rows = list(self._rows())
-        lines = [
-            [f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row.values()]
-            for row in rows
-        ]
-        return csv_text([list(rows[0]), *lines])
+        rows = [row.values() for row in self._rows()]
+        lines = ([f"{x:.6g}" if isinstance(x, float) else x for x in row] for row in rows)
+        return csv_text([next(self._rows()), *lines])
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``comparison.json``, ``comparison.csv`` and an agreement map of each pair.
 
         The maps are those of the first seed; each says who is right where.
         """
-        from hypercover.gis.map_writing import (
-            agreement_legend,
-            agreement_map,
-            write_class_map,
-        )
+        from hypercover.gis import map_writing
         from hypercover.scene.class_map import open_class_map
 
         files = [folder / "comparison.json", folder / "comparison.csv"]
@@ -172,14 +168,14 @@ class RunComparison:
         }
         for pair in self.pairs:
             models = (pair.first, pair.second)
-            where, stem = pair.first.run.split("main", 0)
-            check_unchanged(pair.first.run.path, f"{stem}.tif")
+            where, stem = RunFolder(pair.first.run).split("main", 0)
+            check_unchanged(where, f"{stem}.tif")
             labels = [re.sub(r"[^A-Za-z0-9_.-]+", "-", model.label) for model in models]
             files.append(folder / f"agreement-{'-'.join(labels)}.tif")
-            write_class_map(
+            map_writing.write_class_map(
                 files[-1],
-                agreement_map(*(model.answers[self.seeds[0]] for model in models)),
-                agreement_legend(*(model.label for model in models)),
+                map_writing.agreement_map(*(m.answers[self.seeds[0]] for m in models)),
+                map_writing.agreement_legend(*(model.label for model in models)),
                 open_class_map(where / f"{stem}.tif").grid,
                 **origin,
             )
@@ -215,61 +211,41 @@ def compare_runs(
     --------
     >>> compare_runs(["runs/svm", "runs/network"])  # doctest: +SKIP
     """
-    records = {Path(run): read_run_metrics(Path(run)) for run in runs}
-    candidates = [
-        candidate
+    records = {Path(run): run_metrics.read_run_metrics(Path(run)) for run in runs}
+    found = [
+        model
         for run, record in records.items()
-        for candidate in _candidates(record, models, split, run)
+        for model in _models_of(record, models, split, run, list(records))
     ]
-    _check_models(candidates, models, list(records))
-    seeds = _common_seeds(candidates)
+    _check_models(found, models, list(records))
+    seeds = _common_seeds(found)
     names, codes_by_run, matched = _one_legend(records)
-    compared = [
-        _load(candidate, seeds, list(records), codes_by_run[candidate.run])
-        for candidate in candidates
-    ]
+    compared = [model.load(seeds, codes_by_run[model.run]) for model in found]
     for other in compared[1:]:
         _check_same_pixels(compared[0], other, seeds)
     answers = [part for model in compared for part in model.answers.values()]
     codes = sorted({*names, *class_codes(answers)})
     units = units_of_split(compared[0].split.kind, compared[0].split.settings)
-    pairs = tuple(
-        ModelPair(
-            first,
-            second,
-            compare_models(
-                list(first.answers.values()),
-                list(second.answers.values()),
-                units=units,
-                codes=codes,
-                resamples=resamples,
-                seed=seed,
-            ),
-        )
-        for first, second in combinations(compared, 2)
-    )
+    options: dict[str, Any] = {"units": units, "resamples": resamples, "seed": seed}
+    pairs = []
+    for first, second in combinations(compared, 2):
+        both = (list(model.answers.values()) for model in (first, second))
+        result = comparison.compare_models(*both, codes=codes, **options)
+        pairs.append(ModelPair(first, second, result))
     origin = origin_label(next(iter(records.values())).scene.model_dump())
-    notes = (*matched, *_left_out(candidates, seeds, names, answers))
-    return RunComparison(split, seeds, names, pairs, origin, notes)
+    notes = (*matched, *_left_out(found, seeds, names, answers))
+    return RunComparison(split, seeds, names, tuple(pairs), origin, notes)
 
 
-class _Candidate(NamedTuple):
-    """A model of a run under the split that is compared."""
-
-    run: Path
-    name: str
-    split_name: str
-    """Name under which the run keeps the split."""
-    split: SplitMetrics
-    draws: dict[int, list[int]]
-    """Draws of the split by seed: one, or one a fold."""
-
-
-def _candidates(
-    record: RunMetrics, models: Sequence[str], split: str, run: Path
-) -> list[_Candidate]:
+def _models_of(
+    record: run_metrics.RunMetrics,
+    models: Sequence[str],
+    split: str,
+    run: Path,
+    runs: Sequence[Path],
+) -> list[ComparedModel]:
     """List the models of a run under a split, all of them or those named."""
-    splits = {"main": SplitResults(split=record.split, models=record.models)}
+    splits = {"main": run_metrics.SplitResults(split=record.split, models=record.models)}
     splits |= record.beside | record.learning_curve
     # The main split has a name in the tables, too.
     title = record.main_name
@@ -277,14 +253,17 @@ def _candidates(
     if name not in splits:
         listed = ", ".join([f"main ({title})", *sorted(splits.keys() - {"main"})])
         raise CallError(f"{run} has no split named {split!r}; it has {listed}.")
+    alike = sum(other.name == run.name for other in runs) > 1
+    prefix = f"{run if alike else run.name}/" if len(runs) > 1 else ""
+    of, results = splits[name].split, splits[name].models.items()
     return [
-        _Candidate(run, model, name, splits[name].split, _draws_of(metrics))
-        for model, metrics in splits[name].models.items()
+        ComparedModel(f"{prefix}{model}", run, model, name, of, _draws_of(metrics))
+        for model, metrics in results
         if not models or model in models
     ]
 
 
-def _draws_of(model: ModelMetrics) -> dict[int, list[int]]:
+def _draws_of(model: run_metrics.ModelMetrics) -> dict[int, list[int]]:
     """Return the draws of a model by seed."""
     draws = sorted(row.seed for row in model.repeats if row.seed is not None)
     folds = max(model.folds, 1)
@@ -297,7 +276,7 @@ def _draws_of(model: ModelMetrics) -> dict[int, list[int]]:
 
 
 def _one_legend(
-    records: dict[Path, RunMetrics],
+    records: dict[Path, run_metrics.RunMetrics],
 ) -> tuple[dict[int, str], dict[Path, dict[int, int]], list[str]]:
     """Give the classes of all runs the codes of the first: by name, or else by code.
 
@@ -324,28 +303,26 @@ def _one_legend(
 
 
 def _check_models(
-    candidates: Sequence[_Candidate], models: Sequence[str], runs: Sequence[Path]
+    found: Sequence[ComparedModel], models: Sequence[str], runs: Sequence[Path]
 ) -> None:
     """Refuse names of no model, and fewer models than two."""
     listed = ", ".join(map(str, runs))
-    missing = sorted(set(models) - {candidate.name for candidate in candidates})
+    missing = sorted(set(models) - {model.name for model in found})
     if missing:
         raise CallError(f"No model is named {missing[0]!r} in {listed}; give one that is.")
-    if len(candidates) < 2:
+    if len(found) < 2:
         raise CallError(
-            f"A comparison needs at least two models, found {len(candidates)} in {listed}; "
-            "give another run or leave out --model."
+            f"A comparison needs at least two models, found {len(found)} in {listed}; give "
+            "another run or leave out --model."
         )
 
 
-def _common_seeds(candidates: Sequence[_Candidate]) -> tuple[int, ...]:
-    common = set.intersection(*(set(candidate.draws) for candidate in candidates))
+def _common_seeds(models: Sequence[ComparedModel]) -> tuple[int, ...]:
+    common = set.intersection(*(set(model.draws) for model in models))
     if not common:
-        first = {candidate.run: candidate for candidate in candidates[::-1]}
-        listed = " and ".join(
-            f"{run} has {_words(first[run].draws)}"
-            for run in dict.fromkeys(candidate.run for candidate in candidates)
-        )
+        # Of each run its first model.
+        seeds = {model.run: _words(model.draws) for model in reversed(models)}
+        listed = " and ".join(f"{run} has {seeds[run]}" for run in reversed(seeds))
         raise CallError(
             f"The runs have no seed in common: {listed}; run one with the seed of the other."
         )
@@ -358,31 +335,14 @@ def _words(seeds: Iterable[int]) -> str:
     return f"{name} {', '.join(map(str, listed))}" if listed else "none"
 
 
-def _load(
-    candidate: _Candidate, seeds: Sequence[int], runs: Sequence[Path], codes: dict[int, int]
-) -> ComparedModel:
-    """Load the answers of a model, and label it by as much as tells it apart."""
-    folder, label = RunFolder(candidate.run), candidate.name
-    if len(runs) > 1:
-        alike = sum(other.name == candidate.run.name for other in runs) > 1
-        label = f"{candidate.run if alike else candidate.run.name}/{label}"
-    draws = [candidate.draws[seed] for seed in seeds]
-    loaded = load_predictions(
-        folder, candidate.name, split=candidate.split_name, seeds=draws
-    )
-    answers = {
-        seed: predictions.recoded(codes)
-        for seed, predictions in zip(seeds, loaded, strict=True)
-    }
-    return ComparedModel(label, folder, candidate.split, answers)
-
-
 def _check_same_pixels(
     first: ComparedModel, second: ComparedModel, seeds: Sequence[int]
 ) -> None:
     """Refuse models that were tested on other pixels, and say how these differ."""
     for seed in seeds:
-        difference = describe_test_difference(first.answers[seed], second.answers[seed])
+        difference = comparison.describe_test_difference(
+            first.answers[seed], second.answers[seed]
+        )
         if difference:
             splits = _split_difference(first.split, second.split)
             raise CallError(
@@ -391,7 +351,9 @@ def _check_same_pixels(
             )
 
 
-def _split_difference(first: SplitMetrics, second: SplitMetrics) -> str:
+def _split_difference(
+    first: run_metrics.SplitMetrics, second: run_metrics.SplitMetrics
+) -> str:
     """Describe how two splits were made, where that differs."""
     if first.kind != second.kind:
         return f" (splits of the kinds {first.kind} and {second.kind})"
@@ -404,13 +366,13 @@ def _split_difference(first: SplitMetrics, second: SplitMetrics) -> str:
 
 
 def _left_out(
-    candidates: Sequence[_Candidate],
+    models: Sequence[ComparedModel],
     seeds: Sequence[int],
     names: dict[int, str],
     answers: Sequence[Predictions],
 ) -> Iterator[str]:
     """Name seeds that not all have, and classes without a test pixel."""
-    more = {seed for candidate in candidates for seed in candidate.draws} - set(seeds)
+    more = {seed for model in models for seed in model.draws} - set(seeds)
     if more:
         yield f"Not all have {_words(more)}, so these were left out."
     tested = {

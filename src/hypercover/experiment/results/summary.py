@@ -1,40 +1,21 @@
 """From the results of single seeds and folds to the figures of a run."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, product
+from itertools import chain
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 
+from hypercover.evaluation import run_metrics
 from hypercover.evaluation.accuracy import OVERALL_MEASURES
 from hypercover.evaluation.calibration import abstention_curve
 from hypercover.evaluation.evaluate import Evaluation
 from hypercover.evaluation.intervals import accuracy_intervals, units_of_split
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.run_metrics import (
-    CalibrationBin,
-    CalibrationMetrics,
-    ClassScore,
-    Confusion,
-    CurvePoint,
-    DrawMetrics,
-    Intervals,
-    LeakageMetrics,
-    LearningCurve,
-    ModelMetrics,
-    PartCount,
-    SceneMetrics,
-    SeedChoice,
-    SelectiveAccuracy,
-    SplitMetrics,
-    SplitResults,
-    UnscoredClass,
-)
-from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.trial import MIN_PATCHES, mean_feature_leakage
-from hypercover.scene.metadata import origin_label
+from hypercover.experiment.tasks.temperature_scaling import MIN_PATCHES
+from hypercover.experiment.tasks.trial import mean_feature_leakage
 
 _LEAK_SHARES = ("centre_in_window", "window_overlap")
 _SECONDS = ("train_seconds", "predict_seconds", "search_seconds")
@@ -57,14 +38,14 @@ def _means(items: Sequence[Any], names: Sequence[str]) -> dict[str, float | None
     return {name: fmean(numbers) if numbers else None for name, numbers in values.items()}
 
 
-def _spread(results: Sequence[ModelMetrics]) -> dict[str, float | None]:
+def _spread(results: Sequence[run_metrics.ModelMetrics]) -> dict[str, float | None]:
     """Return the standard deviation of the overall measures over several results."""
     values = {name: _defined(results, name) for name in OVERALL_MEASURES}
     return {name: stdev(x) if len(x) > 1 else None for name, x in values.items()}
 
 
 def _weighted_leaks(
-    audits: Sequence[LeakageMetrics], weights: Sequence[float]
+    audits: Sequence[run_metrics.LeakageMetrics], weights: Sequence[float]
 ) -> dict[str, Any]:
     """Average the leaking shares of several splits by their test pixels."""
     return {
@@ -77,14 +58,18 @@ def _weighted_leaks(
     }
 
 
-def average_seeds(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> ModelMetrics:
+def average_seeds(
+    results: Sequence[run_metrics.ModelMetrics], seeds: Sequence[int]
+) -> run_metrics.ModelMetrics:
     """Average the results of one model over several seeds.
 
     Accuracies are means over the seeds, confusion matrices are summed, and the spread is
     the standard deviation.  A single result keeps its exact counts.
     """
     repeats = [
-        DrawMetrics(seed=seed, **{name: getattr(result, name) for name in OVERALL_MEASURES})
+        run_metrics.DrawMetrics(
+            seed=seed, **{name: getattr(result, name) for name in OVERALL_MEASURES}
+        )
         for seed, result in zip(seeds, results, strict=True)
     ]
     changes: dict[str, Any] = {"repeats": repeats, "spread": None}
@@ -102,8 +87,10 @@ def average_seeds(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> Mode
     return results[0].model_copy(update=changes)
 
 
-def _average_classes(results: Sequence[ModelMetrics]) -> list[ClassScore]:
-    by_code: dict[int, list[ClassScore]] = {}
+def _average_classes(
+    results: Sequence[run_metrics.ModelMetrics],
+) -> list[run_metrics.ClassScore]:
+    by_code: dict[int, list[run_metrics.ClassScore]] = {}
     for score in chain.from_iterable(result.per_class for result in results):
         by_code.setdefault(score.code, []).append(score)
     return [
@@ -112,7 +99,7 @@ def _average_classes(results: Sequence[ModelMetrics]) -> list[ClassScore]:
     ]
 
 
-def sum_confusion(results: Sequence[ModelMetrics]) -> Confusion:
+def sum_confusion(results: Sequence[run_metrics.ModelMetrics]) -> run_metrics.Confusion:
     """Sum the confusion matrices of several results."""
     parts = [result.confusion for result in results]
     codes = sorted({code for part in parts for code in part.codes})
@@ -121,10 +108,12 @@ def sum_confusion(results: Sequence[ModelMetrics]) -> Confusion:
     for part in parts:
         positions = np.searchsorted(codes, part.codes)
         total[np.ix_(positions, positions)] += np.array(part.matrix, object)
-    return Confusion(codes=codes, matrix=total.tolist())
+    return run_metrics.Confusion(codes=codes, matrix=total.tolist())
 
 
-def _average_leakage(results: Sequence[ModelMetrics]) -> LeakageMetrics:
+def _average_leakage(
+    results: Sequence[run_metrics.ModelMetrics],
+) -> run_metrics.LeakageMetrics:
     audits = [result.leakage for result in results]
     changes: dict[str, Any] = dict(_means(audits, _LEAK_SHARES))
     if audits[0].features is not None:
@@ -133,13 +122,15 @@ def _average_leakage(results: Sequence[ModelMetrics]) -> LeakageMetrics:
     return audits[0].model_copy(update=changes)
 
 
-def _join_searches(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> dict[str, Any]:
+def _join_searches(
+    results: Sequence[run_metrics.ModelMetrics], seeds: Sequence[int]
+) -> dict[str, Any]:
     """Return the grid of the first seed, with the parameters that each seed chose."""
     searches = [result.search for result in results]
     if searches[0] is None or not all(searches):
         return {}
     choices = [
-        SeedChoice(seed=seed, C=best.C, gamma=best.gamma, scale=best.scale)
+        run_metrics.SeedChoice(seed=seed, C=best.C, gamma=best.gamma, scale=best.scale)
         for seed, search in zip(seeds, searches, strict=True)
         if search is not None and (best := search.best) is not None
     ]
@@ -148,8 +139,8 @@ def _join_searches(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> dic
 
 
 def combine_folds(
-    results: Sequence[ModelMetrics], draws: Sequence[int], folds: int
-) -> ModelMetrics:
+    results: Sequence[run_metrics.ModelMetrics], draws: Sequence[int], folds: int
+) -> run_metrics.ModelMetrics:
     """Combine the results of one model on all folds of all seeds.
 
     The folds of a seed are pooled: confusion matrices are summed and every measure is
@@ -177,7 +168,7 @@ def combine_folds(
     return average_seeds(pooled, draws[::folds]).model_copy(update=changes)
 
 
-def _pool_folds(results: Sequence[ModelMetrics]) -> ModelMetrics:
+def _pool_folds(results: Sequence[run_metrics.ModelMetrics]) -> run_metrics.ModelMetrics:
     """Join the results of one model on the folds of one seed."""
     first = results[0]
     tested = [sum(map(sum, result.confusion.matrix)) for result in results]
@@ -204,7 +195,9 @@ def _pool_folds(results: Sequence[ModelMetrics]) -> ModelMetrics:
     )
 
 
-def pool_splits(splits: Sequence[SplitMetrics], *, refits: bool) -> SplitMetrics:
+def pool_splits(
+    splits: Sequence[run_metrics.SplitMetrics], *, refits: bool
+) -> run_metrics.SplitMetrics:
     """Pool the folds of one seed: all their test pixels, and means of the other parts.
 
     A class is unscored if no fold has it on both sides.
@@ -220,7 +213,7 @@ def pool_splits(splits: Sequence[SplitMetrics], *, refits: bool) -> SplitMetrics
     }
     never = set.intersection(*({row.code for row in split.unscored} for split in splits))
     # Each fold has its own digest, in its own file.
-    return SplitMetrics(
+    return run_metrics.SplitMetrics(
         kind=first.kind,
         seed=first.seed,
         settings={key: value for key, value in first.settings.items() if key != "fold"},
@@ -232,7 +225,7 @@ def pool_splits(splits: Sequence[SplitMetrics], *, refits: bool) -> SplitMetrics
             if row.code in never
         ],
         leakage={
-            window: LeakageMetrics(
+            window: run_metrics.LeakageMetrics(
                 **_weighted_leaks([split.leakage[window] for split in splits], tested)
             )
             for window in first.leakage
@@ -241,9 +234,11 @@ def pool_splits(splits: Sequence[SplitMetrics], *, refits: bool) -> SplitMetrics
     )
 
 
-def _pool_part(name: str, splits: Sequence[SplitMetrics]) -> PartCount:
+def _pool_part(
+    name: str, splits: Sequence[run_metrics.SplitMetrics]
+) -> run_metrics.PartCount:
     """Sum the pixels of the test part, each tested once; average the other parts."""
-    parts: list[PartCount] = [getattr(split, name) for split in splits]
+    parts: list[run_metrics.PartCount] = [getattr(split, name) for split in splits]
 
     def pool(counts: Iterable[float]) -> float:
         total = sum(counts)
@@ -252,10 +247,14 @@ def _pool_part(name: str, splits: Sequence[SplitMetrics]) -> PartCount:
     per_class = {
         code: pool(part.per_class[code] for part in parts) for code in parts[0].per_class
     }
-    return PartCount(count=pool(part.count for part in parts), per_class=per_class)
+    return run_metrics.PartCount(
+        count=pool(part.count for part in parts), per_class=per_class
+    )
 
 
-def _explain_unscored(row: UnscoredClass, tested: float) -> UnscoredClass:
+def _explain_unscored(
+    row: run_metrics.UnscoredClass, tested: float
+) -> run_metrics.UnscoredClass:
     reason = "none of its pixels can be held out"
     if tested:
         reason = (
@@ -264,7 +263,9 @@ def _explain_unscored(row: UnscoredClass, tested: float) -> UnscoredClass:
     return row.model_copy(update={"reason": reason})
 
 
-def _folds_note(splits: Sequence[SplitMetrics], tested: float, refits: bool) -> str:
+def _folds_note(
+    splits: Sequence[run_metrics.SplitMetrics], tested: float, refits: bool
+) -> str:
     partial = splits[0].kind == "leave-one-out"
     which = f"{tested:,} labelled pixels are" if partial else "Every labelled pixel is"
     note = (
@@ -292,8 +293,11 @@ def load_predictions(
 
 
 def model_interval(
-    predictions: Sequence[Predictions], *, split: SplitMetrics, codes: Sequence[int]
-) -> Intervals | None:
+    predictions: Sequence[Predictions],
+    *,
+    split: run_metrics.SplitMetrics,
+    codes: Sequence[int],
+) -> run_metrics.Intervals | None:
     """Return the intervals of a model; None without test pixels.
 
     Parameters
@@ -308,56 +312,20 @@ def model_interval(
     return accuracy_intervals(predictions, units=units, codes=codes)
 
 
-def draw_learning_curve(
-    run: RunFolder,
-    experiment: Experiment,
-    parts: Mapping[str, SplitResults],
-    scene: SceneMetrics,
-) -> LearningCurve | None:
-    """Draw the learning curve of a run, or remove the figure of an earlier one.
-
-    Parameters
-    ----------
-    parts : split and models of each share, by the name of its split
-    """
-    figure = run.figure("curve")
-    if not parts:
-        figure.unlink(missing_ok=True)
-        return None
-    from hypercover.figures.accuracy_figures import draw_curve
-    from hypercover.figures.canvas import save_figure
-
-    rows = []
-    shares = sorted(zip(experiment.learning_curve, experiment.curve_splits, strict=True))
-    for name, (share, split) in product(experiment.models, shares):
-        model = parts[split].models[name]
-        row = CurvePoint(
-            model=name,
-            train=share,
-            overall_accuracy=model.overall_accuracy,
-            spread=model.spread_of("overall_accuracy"),
-            interval=model.interval.overall_accuracy if model.interval else None,
-        )
-        rows.append(row)
-    title = f"{scene.name}{title_suffix(scene)}"
-    save_figure(draw_curve([row.to_json() for row in rows], title=title), figure)
-    return LearningCurve(rows=rows)
-
-
-def best_model(models: Mapping[str, ModelMetrics]) -> str | None:
+def best_model(models: Mapping[str, run_metrics.ModelMetrics]) -> str | None:
     """Name the model with the best validation accuracy; None without validation pixels.
 
     Test pixels take no part: choosing by them would spoil them.
     """
     scores = {
-        name: model.validation_accuracy
+        name: accuracy
         for name, model in models.items()
-        if model.validation_accuracy is not None
+        if (accuracy := model.validation_accuracy) is not None
     }
     return max(scores, key=lambda name: scores[name]) if scores else None
 
 
-def never_predicted_notes(main: SplitResults) -> list[str]:
+def never_predicted_notes(main: run_metrics.SplitResults) -> list[str]:
     """Name the classes that a model predicts for no test pixel in any draw."""
     notes = []
     for name, model in main.models.items():
@@ -376,8 +344,8 @@ def never_predicted_notes(main: SplitResults) -> list[str]:
 
 
 def average_calibration(
-    results: Sequence[ModelMetrics], seeds: Sequence[int]
-) -> CalibrationMetrics | None:
+    results: Sequence[run_metrics.ModelMetrics], seeds: Sequence[int]
+) -> run_metrics.CalibrationMetrics | None:
     """Average the calibration of one model over its seeds; None if a seed has none.
 
     Each seed has its own temperature, so errors are averaged rather than computed from
@@ -394,7 +362,7 @@ def average_calibration(
     ]
     before = [error for error in errors if error is not None]
     scaled = any(part.temperature is not None for part in parts)
-    return CalibrationMetrics.model_validate(
+    return run_metrics.CalibrationMetrics.model_validate(
         _means(parts, _PER_SEED)
         | {
             "by": parts[0].by,
@@ -403,7 +371,7 @@ def average_calibration(
             "patches": min(part.patches for part in parts),
             "bins": list(map(_pool_bin, *(part.bins for part in parts))),
             "abstention": [
-                SelectiveAccuracy(
+                run_metrics.SelectiveAccuracy(
                     kept=points[0].kept,
                     accuracy=fmean(point.accuracy or 0.0 for point in points),
                 )
@@ -417,21 +385,23 @@ def average_calibration(
     )
 
 
-def _pool_bin(*bins: CalibrationBin) -> CalibrationBin:
+def _pool_bin(*bins: run_metrics.CalibrationBin) -> run_metrics.CalibrationBin:
     """Join one bin over the seeds, each weighted by its pixels."""
     count = sum(part.count for part in bins)
     means = {
-        name: float(
-            sum(part.count * getattr(part, name) for part in bins if part.count) / count
-        )
+        name: sum(part.count * (getattr(part, name) or 0.0) for part in bins) / count
         if count
         else None
         for name in ("confidence", "accuracy")
     }
-    return CalibrationBin(low=bins[0].low, high=bins[0].high, count=count, **means)
+    return run_metrics.CalibrationBin(
+        low=bins[0].low, high=bins[0].high, count=count, **means
+    )
 
 
-def pooled_abstention(predictions: Sequence[Predictions]) -> list[SelectiveAccuracy]:
+def pooled_abstention(
+    predictions: Sequence[Predictions],
+) -> list[run_metrics.SelectiveAccuracy]:
     """Return the abstention curve of folds, averaged over the seeds.
 
     A map abstains on its least confident pixels wherever they are, not equally in each
@@ -447,17 +417,19 @@ def pooled_abstention(predictions: Sequence[Predictions]) -> list[SelectiveAccur
         if seed.confidence is not None
     ]
     return [
-        SelectiveAccuracy(kept=points[0][0], accuracy=fmean(right for _, right in points))
+        run_metrics.SelectiveAccuracy(
+            kept=points[0][0], accuracy=fmean(right for _, right in points)
+        )
         for points in zip(*curves, strict=True)
     ]
 
 
-def calibration_notes(main: SplitResults) -> list[str]:
+def calibration_notes(main: run_metrics.SplitResults) -> list[str]:
     """Note where confidences of the main split were not scaled for lack of pixels."""
     parts = {
-        name: model.calibration
+        name: part
         for name, model in main.models.items()
-        if model.calibration is not None
+        if (part := model.calibration) is not None
     }
     proposed = {name: part for name, part in parts.items() if part.proposed is not None}
     if parts and not proposed and not main.split.validation.count:
@@ -476,29 +448,3 @@ def calibration_notes(main: SplitResults) -> list[str]:
         f"{'patch' if least == 1 else 'patches'} of land, and calibration needs "
         f"{MIN_PATCHES}; the confidence of {', '.join(few)} is the model's own."
     ]
-
-
-def title_suffix(scene: SceneMetrics) -> str:
-    """Return what titles add to a name if the scene was not measured; else nothing."""
-    origin = origin_label(scene.model_dump())
-    return f" ({origin})" if origin else ""
-
-
-def draw_calibration(
-    run: RunFolder, models: Mapping[str, ModelMetrics], suffix: str
-) -> None:
-    """Draw the reliability diagram and the abstention curve of each model.
-
-    ``suffix`` ends the titles.  Figures of models that no longer give a confidence are
-    removed.
-    """
-    from hypercover.figures.accuracy_figures import draw_abstention, draw_reliability
-    from hypercover.figures.canvas import save_figure
-
-    drawings = {"reliability": draw_reliability, "abstention": draw_abstention}
-    for (name, model), (kind, draw) in product(models.items(), drawings.items()):
-        figure = run.figure(f"{kind}-{name}")
-        if model.calibration is None:
-            figure.unlink(missing_ok=True)
-        else:
-            save_figure(draw(model.calibration.to_json(), f"{name}{suffix}"), figure)

@@ -1,4 +1,4 @@
-"""The problem of a grid search: samples, folds and preprocessing."""
+"""The problem of a grid search: samples, folds, preprocessing, and its finished cells."""
 
 import hashlib
 import time
@@ -6,29 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hypercover.errors import ExperimentError
+from hypercover.experiment.config import schema
 from hypercover.experiment.config.builders import build_classifier, build_split, fingerprint
-from hypercover.experiment.config.schema import (
-    GUARDED,
-    Experiment,
-    FoldKind,
-    SearchSpec,
-    SVMSpec,
-)
-from hypercover.experiment.search.search_table import Cell, CellFile, GammaValue
-from hypercover.files import atomic
+from hypercover.files import atomic, write_json
 from hypercover.jobs.local import cores
 from hypercover.memory import available_bytes
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
 from hypercover.splits.folds import BlockFolds, ClusterFolds, Fold, Folds, RandomFolds
-from hypercover.types import Ints, Report
+from hypercover.types import Arrays, Ints, Report
 
 if TYPE_CHECKING:
     from hypercover.classifiers.svm.svm_classifier import SVMClassifier
@@ -40,7 +34,77 @@ _FITTED = ("mean_", "scale_", "projection_", "offset_")
 """Attributes of a classifier that its preprocessing fits."""
 
 
-def searched_svm(experiment: Experiment, model: str) -> SVMSpec:
+_MAX_BYTES = 64 * 2**20
+"""Bytes of the largest file of cells that is read."""
+_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+_Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+class Cell(BaseModel, extra="forbid", frozen=True):
+    """The result of one C and gamma in some or all folds."""
+
+    C: _NonNegative
+    """Cost of a sample on the wrong side."""
+    folds: tuple[_Count, ...]
+    """Numbers of the folds, from 0."""
+    correct: tuple[_Count, ...]
+    """Held-out samples that were classified right, for each of these folds."""
+    seconds: _NonNegative
+    """Seconds that all threads together spent on it."""
+    began: _NonNegative
+    """When the work on it began, in seconds since 1970."""
+    ended: _NonNegative
+    """When it was finished."""
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> "Cell":
+        if len(self.folds) != len(self.correct):
+            raise ValueError("a cell needs a count for each of its folds")
+        return self
+
+
+class _Cells(BaseModel):
+    cells: tuple[Cell, ...]
+
+
+class CellFile:
+    """The finished cells of one row of the grid, in a file that is written atomically.
+
+    If a search is killed, only the current cells are lost.  The name of the file holds a
+    hash of everything the cells depend on, so that a larger grid, or a run with a search,
+    finds them again.  A file that is missing or damaged holds no cells.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells: tuple[Cell, ...] = ()
+        try:
+            if path.stat().st_size <= _MAX_BYTES:
+                self.cells = _Cells.model_validate_json(path.read_bytes()).cells
+        except (OSError, ValidationError):
+            pass
+
+    def is_missing(self, C: float, folds: Sequence[int]) -> bool:
+        """Tell whether a cell is still to be done in some of these folds."""
+        done = {fold for cell in self.cells if cell.C == C for fold in cell.folds}
+        return not done.issuperset(folds)
+
+    def add(self, *cells: Cell) -> None:
+        """Add finished cells to the file."""
+        self.cells = (*self.cells, *cells)
+        write_json(self.path, _Cells(cells=self.cells).model_dump(mode="json"))
+
+
+class GammaValue(NamedTuple):
+    """One gamma of a grid."""
+
+    gamma: float
+    """Width of the kernel."""
+    scale: float | None
+    """The multiple of the width ``scale`` that the grid gives; None for a plain number."""
+
+
+def searched_svm(experiment: schema.Experiment, model: str) -> schema.SVMSpec:
     """Return the spec of a model, which must be an SVM.
 
     Raises
@@ -49,7 +113,7 @@ def searched_svm(experiment: Experiment, model: str) -> SVMSpec:
         If the model is of another kind.
     """
     spec = experiment.models[model]
-    if not isinstance(spec, SVMSpec):
+    if not isinstance(spec, schema.SVMSpec):
         raise ExperimentError(
             f"Only models of kind svm have a C and a gamma to search, but {model} is of "
             f"kind {spec.kind}; name another model."
@@ -57,7 +121,7 @@ def searched_svm(experiment: Experiment, model: str) -> SVMSpec:
     return spec
 
 
-def samples_for(experiment: Experiment, scene: Scene) -> Samples:
+def samples_for(experiment: schema.Experiment, scene: Scene) -> Samples:
     """Return the samples of a search.
 
     They are the training pixels of the main split with the first seed or, with ``on: all``,
@@ -72,10 +136,15 @@ def samples_for(experiment: Experiment, scene: Scene) -> Samples:
 
 
 def folds_for(
-    spec: SearchSpec, by: FoldKind, samples: Samples, *, scene: Scene, seed: int
+    spec: schema.SearchSpec,
+    by: schema.FoldKind,
+    samples: Samples,
+    *,
+    scene: Scene,
+    seed: int,
 ) -> Folds:
     """Make the folds of one kind."""
-    makers: dict[FoldKind, RandomFolds | BlockFolds | ClusterFolds] = {
+    makers: dict[schema.FoldKind, RandomFolds | BlockFolds | ClusterFolds] = {
         "random": RandomFolds(spec.folds),
         "blocks": BlockFolds(spec.folds, spec.size, spec.guard),
         "clusters": ClusterFolds(spec.folds, spec.guard),
@@ -83,7 +152,7 @@ def folds_for(
     return makers[by].folds(samples, seed=seed, legend=scene.legend)
 
 
-def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
+def preferred_folds(split: str, by: Sequence[schema.FoldKind]) -> schema.FoldKind:
     """Return the kind of folds by which parameters are chosen under a split.
 
     For a split with a guard it is the first kind with a guard, otherwise the first kind.
@@ -96,11 +165,7 @@ def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
     'random'
     """
     guarded = [kind for kind in by if kind != "random"]
-    return guarded[0] if split in GUARDED and guarded else by[0]
-
-
-def no_report(_share: float, _what: str) -> None:
-    """Ignore progress."""
+    return guarded[0] if split in schema.GUARDED and guarded else by[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +191,7 @@ class SearchProblem:
     @classmethod
     def of(
         cls,
-        experiment: Experiment,
+        experiment: schema.Experiment,
         model: str,
         scene: Scene,
         folds: Folds,
@@ -188,7 +253,7 @@ class SearchProblem:
         multiple = 1.0 if scale is None else scale
         return GammaValue(multiple * self.width, multiple)
 
-    def preprocessors(self, report: Report = no_report) -> list["SVMClassifier"]:
+    def preprocessors(self, report: Report) -> list["SVMClassifier"]:
         """Return for each fold a classifier with preprocessing fitted on its training samples.
 
         Fitting NWFE may cost more than a row of the grid, so the arrays are kept in a file
@@ -201,20 +266,14 @@ class SearchProblem:
                 for number, classifier in enumerate(fitted):
                     self._restore(classifier, [arrays[f"{number}-{x}"] for x in _FITTED])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            for done, (classifier, (train, _)) in enumerate(
-                zip(fitted, self.folds, strict=True)
-            ):
-                report(done / len(fitted), "learning features in each fold")
+            kept: Arrays = {}
+            for number, (train, _) in enumerate(self.folds):
+                report(number / len(fitted), "learning features in each fold")
+                classifier = fitted[number]
                 classifier.fit_preprocessing(self.spectra[train], self.labels[train])
+                kept |= {f"{number}-{name}": getattr(classifier, name) for name in _FITTED}
             with atomic(path) as draft:
-                np.savez(
-                    draft,
-                    **{
-                        f"{number}-{name}": getattr(classifier, name)
-                        for number, classifier in enumerate(fitted)
-                        for name in _FITTED
-                    },
-                )
+                np.savez(draft, **kept)  # type: ignore[arg-type]
         return fitted
 
     def _restore(self, classifier: "SVMClassifier", arrays: Sequence[Spectra]) -> None:
@@ -229,7 +288,7 @@ class SearchProblem:
         for name, array in zip(_FITTED, arrays, strict=True):
             setattr(classifier, name, array)
 
-    def views(self) -> Iterator[tuple[tuple[int, ...], "CVProblem"]]:
+    def views(self, report: Report) -> Iterator[tuple[tuple[int, ...], "CVProblem"]]:
         """Yield folds with the samples as they see them: all at once if only scaled.
 
         A reduction learns from labels, so it must not see those of held-out samples.
@@ -238,11 +297,9 @@ class SearchProblem:
             yield tuple(range(len(self.folds))), self._scaled
             return
         # One after another: the distances of all folds together may not fit into memory.
-        for number, classifier in enumerate(self.preprocessors()):
-            yield (
-                (number,),
-                self._problem_of(classifier, self.folds.parts[number : number + 1]),
-            )
+        for number, classifier in enumerate(self.preprocessors(report)):
+            parts = self.folds.parts[number : number + 1]
+            yield (number,), self._problem_of(classifier, parts)
 
     @cached_property
     def _scaled(self) -> "CVProblem":
@@ -262,18 +319,15 @@ class SearchProblem:
         pairs = [(fold.train, fold.test) for fold in folds]
         return CVProblem.of(features, self.labels, pairs, memory=memory)
 
-    def cells_of(self, gamma: float) -> CellFile:
-        """Return the file of finished cells of one gamma."""
-        digest = hashlib.sha256(f"{self.key} {gamma!r}".encode()).hexdigest()[:24]
-        return CellFile(self.home / f"cells-{digest}.json")
-
     def solve(
         self, gamma: float, costs: Iterable[float], report: Report
     ) -> tuple[Cell, ...]:
         """Compute the missing cells of one gamma, and return all."""
-        costs, file = tuple(sorted(costs)), self.cells_of(gamma)
+        costs = tuple(sorted(costs))
+        digest = hashlib.sha256(f"{self.key} {gamma!r}".encode()).hexdigest()[:24]
+        file = CellFile(self.home / f"cells-{digest}.json")
         if any(file.is_missing(C, range(len(self.folds))) for C in costs):
-            for folds, problem in self.views():
+            for folds, problem in self.views(report):
                 missing = tuple(C for C in costs if file.is_missing(C, folds))
                 if missing:
                     file.add(*self._solve(problem, folds, gamma, missing, report))

@@ -3,34 +3,25 @@
 A row of cells, one gamma with every C, is a task.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hypercover import files
 from hypercover.errors import ExperimentError
+from hypercover.evaluation.accuracy import none_for_nan
 from hypercover.experiment.config.builders import fingerprint
 from hypercover.experiment.config.schema import Experiment, FoldKind, SearchSpec, SVMSpec
-from hypercover.experiment.results.outputs import renew_report
-from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
-from hypercover.experiment.search.search_problem import (
-    SearchProblem,
-    folds_for,
-    no_report,
-    preferred_folds,
-    samples_for,
-)
-from hypercover.experiment.search.search_table import (
-    Cell,
-    GammaValue,
-    GridTable,
-    tables_csv,
-)
+from hypercover.experiment.results.run_folder import RunFolder, SearchFolder, renew_report
+from hypercover.experiment.search import search_problem
+from hypercover.experiment.search.search_problem import Cell, GammaValue, SearchProblem
 from hypercover.experiment.tasks.experiment_plan import feature_needs, make_plan
 from hypercover.experiment.tasks.run_context import RunContext, versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.files import discard_written, modified_ns, write_checksummed, write_text
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.task_files import result_of
 from hypercover.scene.file_identity import file_record
@@ -136,8 +127,8 @@ def _problem_of(folder: Path, model: str, by: FoldKind, _changed: int) -> Search
     """Make a problem once for all rows that one process computes."""
     context = RunContext.of(folder, models=[model])
     experiment, scene, seed = context.experiment, context.scene, context.experiment.seed
-    samples = samples_for(experiment, scene)
-    folds = folds_for(experiment.search, by, samples, scene=scene, seed=seed)
+    samples = search_problem.samples_for(experiment, scene)
+    folds = search_problem.folds_for(experiment.search, by, samples, scene=scene, seed=seed)
     inputs = context.model_scene(experiment.models[model])
     return SearchProblem.of(
         experiment, model, inputs, folds, context.folder.path, seed=seed
@@ -145,7 +136,7 @@ def _problem_of(folder: Path, model: str, by: FoldKind, _changed: int) -> Search
 
 
 def _problem(folder: Path, model: str, by: FoldKind) -> SearchProblem:
-    changed = modified_ns(SearchFolder(folder.parent).experiment)
+    changed = files.modified_ns(SearchFolder(folder.parent).experiment)
     return _problem_of(folder, model, by, changed)
 
 
@@ -155,7 +146,7 @@ def forget_problem() -> None:
 
 
 def fold_samples(
-    folder: Path, *, model: str, by: FoldKind, report: Report = no_report
+    folder: Path, *, model: str, by: FoldKind, report: Report
 ) -> dict[str, Any]:
     """Fold the samples of a model; return the folds and the gamma of ``scale``.
 
@@ -175,7 +166,7 @@ def search_gamma(
     costs: list[float],
     gamma: float | None = None,
     scale: float | None = None,
-    report: Report = no_report,
+    report: Report,
 ) -> dict[str, Any]:
     """Compute the cells of one gamma; finished ones are taken over."""
     problem = _problem(folder, model, by)
@@ -216,18 +207,18 @@ def _table(
         gamma = facts["width"] * scale if scale is not None else value["gamma"]
         gammas.append(GammaValue(gamma, scale))
         cells = result_of(folder, task)["cells"] if done(task) else []
-        rows.append(tuple(Cell.model_validate(cell) for cell in cells))
-    counts = tuple(fold["test"] for fold in facts["folds"]["folds"])
-    table = GridTable(tuple(experiment.search.C), tuple(gammas), counts, tuple(rows))
-    return {"model": model, "tasks": tasks, **facts["folds"], **table.to_json()}
+        rows.append([Cell.model_validate(cell) for cell in cells])
+    counts = [fold["test"] for fold in facts["folds"]["folds"]]
+    table = grid_table(experiment.search.C, gammas, counts, rows)
+    return {"model": model, "tasks": tasks, **facts["folds"], **table}
 
 
 def tabulate(folder: Path) -> dict[str, Any]:
     """Write the tables of a search, draw them, and update the report of the run."""
     from hypercover.figures.accuracy_figures import draw_search
-    from hypercover.figures.canvas import save_figure
 
     context, place = RunContext.of(folder), SearchFolder(folder.parent)
+    run = RunFolder(place.path)
     experiment, scene = context.experiment, context.scene
     tables = tables_of(experiment, folder, lambda _task: True)
     document = {
@@ -241,13 +232,13 @@ def tabulate(folder: Path) -> dict[str, Any]:
         "tables": tables,
     }
     for table in tables:
-        figure = place.figure(table["model"], table["kind"])
-        save_figure(draw_search(table, **scene.origin), figure)
-    write_text(place.csv, tables_csv(tables))
-    write_checksummed(place.table, document)
-    if RunFolder(place.path).metrics.exists():
+        name = f"search-{table['model']}-{table['kind']}"
+        run.save_figure(draw_search(table, **scene.origin), name)
+    files.write_text(place.csv, tables_csv(tables))
+    files.write_checksummed(place.table, document)
+    if run.metrics.exists():
         # The report belongs to the run, whose own task makes it again if it is lost.
-        discard_written(renew_report(place.path))
+        files.discard_written(renew_report(place.path))
     return {"table": place.digest}
 
 
@@ -272,9 +263,9 @@ def search_best(
     spec = experiment.models[model]
     if not (isinstance(spec, SVMSpec) and spec.searched):
         return None
-    by = preferred_folds(experiment.splits[split].kind, experiment.search.by)
+    by = search_problem.preferred_folds(experiment.splits[split].kind, experiment.search.by)
     samples = context.load_split(split, seed).samples("train", scene.usable_labels)
-    folds = folds_for(experiment.search, by, samples, scene=scene, seed=seed)
+    folds = search_problem.folds_for(experiment.search, by, samples, scene=scene, seed=seed)
     home = SearchFolder(context.folder.path).home
     inputs = context.model_scene(spec)
     problem = SearchProblem.of(experiment, model, inputs, folds, home, seed=seed)
@@ -287,10 +278,9 @@ def search_best(
             report((done + share) / len(gammas), f"searching the grid: {what}")
 
         rows.append(problem.solve(gamma.gamma, costs, progress))
-    counts = tuple(len(fold.test) for fold in folds.parts)
-    table = GridTable(tuple(costs), tuple(gammas), counts, tuple(rows))
+    table = grid_table(costs, gammas, [len(fold.test) for fold in folds.parts], rows)
     searched = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
-    return {"model": model, "searched": searched, **folds.to_json(), **table.to_json()}
+    return {"model": model, "searched": searched, **folds.to_json(), **table}
 
 
 def _gamma_values(
@@ -298,14 +288,102 @@ def _gamma_values(
 ) -> list[GammaValue]:
     if spec.gamma == "search":
         return [problem.gamma_value(**gamma) for gamma in _grid_gammas(experiment.search)]
-    if spec.gamma == "auto":
-        return [problem.gamma_value(gamma=1.0 / problem.features)]
-    return [
-        problem.gamma_value(gamma=spec.gamma if isinstance(spec.gamma, float) else None)
-    ]
+    gamma = 1.0 / problem.features if spec.gamma == "auto" else spec.gamma
+    return [problem.gamma_value(gamma=gamma if isinstance(gamma, float) else None)]
 
 
 def best_parameters(figures: Mapping[str, Any]) -> dict[str, float]:
     """Return the chosen C and gamma from the metrics of a model; empty without a search."""
     search = figures.get("search")
     return {name: search["best"][name] for name in search["searched"]} if search else {}
+
+
+def grid_table(
+    C: Sequence[float],
+    gammas: Sequence[GammaValue],
+    counts: Sequence[int],
+    cells: Sequence[Iterable[Cell]],
+) -> dict[str, Any]:
+    """Return the table of a grid as plain values, for the terminal, the files and the report.
+
+    What is not done is null.  Of equally accurate cells the best is that of the smallest C,
+    then of the smallest gamma.
+
+    Parameters
+    ----------
+    C : one per column
+    gammas : one per row
+    counts : held-out samples of each fold
+    cells : the finished cells of each row; those of another C do not count
+    """
+    correct = np.full((len(gammas), len(C), len(counts)), -1)
+    seconds = np.zeros(correct.shape[:2])
+    finished = []
+    for row, cell in ((row, cell) for row, of in enumerate(cells) for cell in of):
+        if cell.C in C:
+            at = row, list(C).index(cell.C)
+            correct[*at, list(cell.folds)] = cell.correct
+            seconds[at] += cell.seconds
+            finished.append(cell)
+    done = (correct >= 0).all(axis=2)
+    accuracy = np.where(done, correct.sum(axis=2) / sum(counts), np.nan)
+    spread = (correct / np.array(counts)).std(axis=2, ddof=min(1, len(counts) - 1))
+    best = None
+    if done.any():
+        column, row = divmod(int(np.nanargmax(accuracy.T)), len(gammas))
+        best = {
+            "row": row,
+            "column": column,
+            "C": C[column],
+            **gammas[row]._asdict(),
+            "accuracy": float(accuracy[row, column]),
+            "minutes": float(seconds[row, column] / 60),
+        }
+    scales = [gamma.scale for gamma in gammas]
+    serial, wall = float(seconds.sum()), wall_seconds(finished)
+    return {
+        "C": list(C),
+        "gamma": [gamma.gamma for gamma in gammas],
+        "scale": None if None in scales else scales,
+        "accuracy": [none_for_nan(row) for row in accuracy],
+        "spread": [none_for_nan(row) for row in np.where(done, spread, np.nan)],
+        "minutes": (seconds / 60).tolist(),
+        "best": best,
+        "serial_seconds": serial,
+        "wall_seconds": wall,
+        "speed_up": serial / wall if wall else None,
+    }
+
+
+def wall_seconds(cells: Iterable[Cell]) -> float:
+    """Return the seconds during which at least one cell was being computed.
+
+    Times when several cells were computed count once; pauses of an interrupted search do
+    not count.
+    """
+    total, reached = 0.0, 0.0
+    for began, ended in sorted((cell.began, cell.ended) for cell in cells):
+        total += max(0.0, ended - max(began, reached))
+        reached = max(reached, ended)
+    return total
+
+
+def tables_csv(tables: Iterable[Mapping[str, Any]]) -> str:
+    """Return the tables of ``search.json`` as CSV, one line per cell."""
+    rows = [row for table in tables for row in _rows(table)]
+    return files.csv_text([rows[0], *(row.values() for row in rows)])
+
+
+def _rows(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    best = table["best"] or {}
+    for row, gamma in enumerate(table["gamma"]):
+        for column, cost in enumerate(table["C"]):
+            yield {
+                "model": table["model"],
+                "folds": table["kind"],
+                "gamma": gamma,
+                "gamma_scale": table["scale"] and table["scale"][row],
+                "C": cost,
+                **{x: table[x][row][column] for x in ("accuracy", "spread", "minutes")},
+                "best": int((row, column) == (best.get("row"), best.get("column"))),
+            }

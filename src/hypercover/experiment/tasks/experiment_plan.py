@@ -3,16 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from hypercover.experiment.config import schema
 from hypercover.experiment.config.builders import fingerprint
-from hypercover.experiment.config.schema import (
-    ALL,
-    CNNSpec,
-    Experiment,
-    ModelSpec,
-    SearchSpec,
-    SVMSpec,
-)
-from hypercover.experiment.tasks.run_context import used_features
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.plan import Plan, Task
 from hypercover.scene.file_identity import file_record
@@ -28,17 +20,17 @@ def task_name(split: str, seed: int, model: str = "") -> str:
     return f"train-{split}-{seed}-{model}" if model else f"split-{split}-{seed}"
 
 
-def best_model_task(experiment: Experiment, model: str) -> str:
+def best_model_task(experiment: schema.Experiment, model: str) -> str:
     """Name the task that finds the best model of the stage of a model."""
     return FIRST_RESULTS if model in experiment.quick else "reduce"
 
 
-def feature_needs(spec: ModelSpec) -> tuple[str, ...]:
+def feature_needs(spec: schema.ModelSpec) -> tuple[str, ...]:
     """Name the task that computes the features of a model; empty if it has none."""
     return () if spec.features is None else (f"features-{spec.features}",)
 
 
-def make_plan(experiment: Experiment) -> Plan:
+def make_plan(experiment: schema.Experiment) -> Plan:
     """Expand an experiment into tasks that can be done in any process.
 
     Order: draw the scene, make the splits and compute the image features; train and evaluate
@@ -51,7 +43,7 @@ def make_plan(experiment: Experiment) -> Plan:
         return Plan(tuple(_tasks(experiment)), REGISTRY)
 
 
-def _tasks(experiment: Experiment) -> Iterator[Task]:
+def _tasks(experiment: schema.Experiment) -> Iterator[Task]:
     scene, seed, quick = fingerprint(experiment), experiment.seed, experiment.quick
     yield Task("scene", "draw_scene", weight=0.5, key=scene)
     for split, draw in experiment.trials:
@@ -59,7 +51,7 @@ def _tasks(experiment: Experiment) -> Iterator[Task]:
         key = fingerprint(experiment, spec, experiment.window, draw == seed, origin)
         arguments = {"split": split, "seed": draw}
         yield Task(task_name(split, draw), "make_split", arguments, weight=0.3, key=key)
-    for name in used_features(experiment):
+    for name in experiment.used_features:
         key = fingerprint(experiment, experiment.features[name], seed)
         yield Task(f"features-{name}", "make_features", {"name": name}, key=key)
     splits = tuple(task_name(split, seed) for split in ("main", *experiment.beside))
@@ -70,7 +62,9 @@ def _tasks(experiment: Experiment) -> Iterator[Task]:
     yield from _stage(experiment, slow, first=False)
 
 
-def _stage(experiment: Experiment, models: Sequence[str], *, first: bool) -> Iterator[Task]:
+def _stage(
+    experiment: schema.Experiment, models: Sequence[str], *, first: bool
+) -> Iterator[Task]:
     """Evaluate, map and report some models: the quick ones first, or the rest."""
     collect, report = (FIRST_RESULTS, FIRST_REPORT) if first else ("reduce", "report")
     specs = {name: spec for name, spec in experiment.models.items() if name in models}
@@ -111,10 +105,12 @@ def _stage(experiment: Experiment, models: Sequence[str], *, first: bool) -> Ite
     )
 
 
-def network_tasks(experiment: Experiment) -> tuple[str, ...]:
+def network_tasks(experiment: schema.Experiment) -> tuple[str, ...]:
     """Name the tasks that train a network."""
-    nets = [name for name, spec in experiment.models.items() if isinstance(spec, CNNSpec)]
-    again = [(ALL, experiment.seed)] if experiment.refits else []
+    nets = [
+        name for name, spec in experiment.models.items() if isinstance(spec, schema.CNNSpec)
+    ]
+    again = [(schema.ALL, experiment.seed)] if experiment.refits else []
     return tuple(
         task_name(split, seed, model)
         for split, seed in (*experiment.trials, *again)
@@ -122,20 +118,24 @@ def network_tasks(experiment: Experiment) -> tuple[str, ...]:
     )
 
 
-def _weight_and_key(experiment: Experiment, spec: ModelSpec) -> dict[str, Any]:
+def _weight_and_key(
+    experiment: schema.Experiment, spec: schema.ModelSpec
+) -> dict[str, Any]:
     """Return the weight of training a model, and a hash of what it depends on."""
-    others: list[SearchSpec | int] = []
-    if isinstance(spec, SVMSpec) and spec.searched:
+    others: list[schema.SearchSpec | int] = []
+    if isinstance(spec, schema.SVMSpec) and spec.searched:
         others.append(experiment.search)
-    if isinstance(spec, CNNSpec) and experiment.processes > 1:
+    if isinstance(spec, schema.CNNSpec) and experiment.processes > 1:
         others.append(experiment.processes)
     return {
-        "weight": _HEAVY if isinstance(spec, CNNSpec) else 1.0,
+        "weight": _HEAVY if isinstance(spec, schema.CNNSpec) else 1.0,
         "key": fingerprint(experiment, spec, experiment.device, *others),
     }
 
 
-def _trainings(experiment: Experiment, specs: Mapping[str, ModelSpec]) -> Iterator[Task]:
+def _trainings(
+    experiment: schema.Experiment, specs: Mapping[str, schema.ModelSpec]
+) -> Iterator[Task]:
     # Computed once per model, as there may be thousands of draws.
     options = {model: _weight_and_key(experiment, spec) for model, spec in specs.items()}
     for split, seed in experiment.trials:
@@ -150,22 +150,26 @@ def _trainings(experiment: Experiment, specs: Mapping[str, ModelSpec]) -> Iterat
 
 
 def _refits(
-    experiment: Experiment, specs: Mapping[str, ModelSpec], metrics: tuple[str, ...]
+    experiment: schema.Experiment,
+    specs: Mapping[str, schema.ModelSpec],
+    metrics: tuple[str, ...],
 ) -> Iterator[Task]:
     """Train each model that maps on all labelled pixels, after its evaluation."""
     seed = experiment.seed
     for model, spec in specs.items() if experiment.refits else ():
         yield Task(
-            task_name(ALL, seed, model),
+            task_name(schema.ALL, seed, model),
             "refit",
-            {"model": model, "split": ALL, "seed": seed},
+            {"model": model, "split": schema.ALL, "seed": seed},
             needs=(task_name("main", seed, model), *feature_needs(spec), *metrics),
             **_weight_and_key(experiment, spec),
         )
 
 
 def _maps(
-    experiment: Experiment, specs: Mapping[str, ModelSpec], metrics: tuple[str, ...]
+    experiment: schema.Experiment,
+    specs: Mapping[str, schema.ModelSpec],
+    metrics: tuple[str, ...],
 ) -> Iterator[Task]:
     if experiment.map is False:
         return
@@ -173,7 +177,7 @@ def _maps(
     trainings = [("main", seed)]
     if refits:
         folds = experiment.draws("main")[1 : experiment.split.draws]
-        trainings += [(ALL, seed), *(("main", draw) for draw in folds)]
+        trainings += [(schema.ALL, seed), *(("main", draw) for draw in folds)]
     key = fingerprint(experiment, experiment.clean, experiment.map_from)
     for model, spec in specs.items():
         trained = [task_name(split, draw, model) for split, draw in trainings]

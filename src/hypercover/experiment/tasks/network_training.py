@@ -21,11 +21,7 @@ from hypercover.errors import ExperimentError, ModelError
 from hypercover.experiment.config.builders import build_classifier
 from hypercover.experiment.config.schema import ALL, CNNSpec, Experiment
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.experiment_plan import (
-    best_model_task,
-    make_plan,
-    task_name,
-)
+from hypercover.experiment.tasks import experiment_plan
 from hypercover.experiment.tasks.run_context import RunContext
 from hypercover.experiment.tasks.trial import fit_classifier
 from hypercover.figures.formatting import format_duration, format_percent
@@ -159,7 +155,9 @@ class CheckpointFolder:
         cls, run: RunFolder, experiment: Experiment
     ) -> dict[str, "CheckpointFolder"]:
         """Return the folder of each task, whether it exists or not, by name."""
-        prints = make_plan(experiment.model_copy(update=_RUNNERS)).fingerprints
+        prints = experiment_plan.make_plan(
+            experiment.model_copy(update=_RUNNERS)
+        ).fingerprints
         return {
             task: cls(run.checkpoints / task, print_) for task, print_ in prints.items()
         }
@@ -323,14 +321,14 @@ class NetworkTraining:
     @property
     def task(self) -> str:
         """Name of the task."""
-        return task_name(self.split, self.seed, self.model)
+        return experiment_plan.task_name(self.split, self.seed, self.model)
 
     @property
     def needed(self) -> bool:
         """Whether to train: on all labelled pixels only the model that maps."""
         if self.split != ALL or self.context.experiment.map != "best":
             return True
-        reduced = best_model_task(self.context.experiment, self.model)
+        reduced = experiment_plan.best_model_task(self.context.experiment, self.model)
         best: str | None = result_of(self.context.folder.path, reduced)["best"]
         return best == self.model
 
@@ -347,7 +345,7 @@ class NetworkTraining:
             return spec
         changes: dict[str, Any] = {"windows": None}
         if (spec.recipe or {}).get("patience") is not None:
-            trained = task_name("main", experiment.seed, self.model)
+            trained = experiment_plan.task_name("main", experiment.seed, self.model)
             curve = result_of(self.context.folder.path, trained)["curve"]
             recipe = {**(spec.recipe or {}), "patience": None}
             changes |= {"recipe": recipe, "epochs": curve[-1]["best_epoch"]}

@@ -109,8 +109,7 @@ def check_gpus(processes: int) -> None:
     count = cuda.device_count()
     if processes > count:
         raise ModelError(
-            f"{processes} processes need a GPU each, but PyTorch finds {count}; use {count} "
-            "processes, or device cpu."
+            f"{processes} processes need a GPU each, and {count} are found; use fewer, or device cpu."
         )
 
 
@@ -223,8 +222,7 @@ def _check_needs(plan: Plan, folder: Path, task: Task) -> None:
     for need in task.needs:
         if task_record(plan, folder, need) is None:
             raise CallError(
-                f"The task {task.name} needs {need}, which is not done; call hypercover run "
-                "with --prepare first."
+                f"The task {task.name} needs {need}; call hypercover run --prepare first."
             )
 
 

@@ -1,9 +1,10 @@
 """The tasks of a run after its trainings: ``metrics.json``, class checks, maps and report."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -15,28 +16,15 @@ from hypercover.classifiers.bundle import load_bundle
 from hypercover.evaluation import run_metrics
 from hypercover.evaluation.evaluate import Evaluation, confusion_csv, most_confused
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.run_metrics import (
-    ModelMetrics,
-    RunMetrics,
-    SplitMetrics,
-    SplitResults,
-)
 from hypercover.experiment.config.builders import trusted_packages
 from hypercover.experiment.config.schema import ALL, BlocksSpec, Experiment
 from hypercover.experiment.results import summary
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import task_name
-from hypercover.experiment.tasks.run_context import RunContext, used_features, versions
+from hypercover.experiment.tasks.run_context import RunContext, versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.experiment.tasks.trial import predict_samples
-from hypercover.figures import map_figures
-from hypercover.figures.accuracy_figures import (
-    draw_classes,
-    draw_confusion,
-    draw_gap,
-    draw_training,
-)
-from hypercover.figures.canvas import save_figure
+from hypercover.figures import accuracy_figures, map_figures
 from hypercover.figures.spectra import draw_confused
 from hypercover.gis import map_writing
 from hypercover.gis.cleaning import Cleaning
@@ -94,12 +82,12 @@ def collect_results(folder: Path, *, models: Sequence[str] | None = None) -> dic
     return {"best": metrics.best}
 
 
-def _join_results(context: RunContext) -> RunMetrics:
+def _join_results(context: RunContext) -> run_metrics.RunMetrics:
     run, experiment = context.folder, context.experiment
     scene = dict(result_of(run.path, "scene"))
     legend = [run_metrics.LegendRow.model_validate(row) for row in scene.pop("legend")]
     main = _split_results(context, "main")
-    features = (f"features-{name}" for name in used_features(experiment))
+    features = (f"features-{name}" for name in experiment.used_features)
     feature_notes = (
         note for task in features for note in result_of(run.path, task)["notes"]
     )
@@ -109,7 +97,7 @@ def _join_results(context: RunContext) -> RunMetrics:
         *summary.calibration_notes(main),
         *summary.never_predicted_notes(main),
     ]
-    metrics = RunMetrics(
+    metrics = run_metrics.RunMetrics(
         name=experiment.name,
         seed=experiment.seed,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -126,18 +114,18 @@ def _join_results(context: RunContext) -> RunMetrics:
     optional = {
         "map": _map_training(context, metrics),
         "gap": draw_leak_gap(run, experiment, metrics),
-        "curve": summary.draw_learning_curve(run, experiment, shares, metrics.scene),
+        "curve": _draw_learning_curve(run, experiment, shares, metrics.scene),
         "learning_curve": shares,
     }
     return metrics.model_copy(update={key: part for key, part in optional.items() if part})
 
 
-def _split_results(context: RunContext, split: str) -> SplitResults:
+def _split_results(context: RunContext, split: str) -> run_metrics.SplitResults:
     """Join the results under one split: its folds, and all seeds of its models."""
     experiment, path = context.experiment, context.folder.path
     draws, folds = experiment.draws(split), experiment.splits[split].draws
     splits = [
-        SplitMetrics.model_validate(result_of(path, task_name(split, draw)))
+        run_metrics.SplitMetrics.model_validate(result_of(path, task_name(split, draw)))
         for draw in draws[:folds]
     ]
     models = {
@@ -147,17 +135,19 @@ def _split_results(context: RunContext, split: str) -> SplitResults:
     joined = splits[0]
     if folds > 1:
         joined = summary.pool_splits(splits, refits=experiment.refits)
-    return SplitResults(split=joined, models=models)
+    return run_metrics.SplitResults(split=joined, models=models)
 
 
 def _model_metrics(
-    context: RunContext, split: str, model: str, parts: SplitMetrics
-) -> ModelMetrics:
+    context: RunContext, split: str, model: str, parts: run_metrics.SplitMetrics
+) -> run_metrics.ModelMetrics:
     """Join the results of a model on all draws of a split, and add its intervals."""
     run, experiment = context.folder, context.experiment
     draws, folds = experiment.draws(split), experiment.splits[split].draws
     trainings = [result_of(run.path, task_name(split, draw, model)) for draw in draws]
-    results = [ModelMetrics.model_validate(training["model"]) for training in trainings]
+    results = [
+        run_metrics.ModelMetrics.model_validate(training["model"]) for training in trainings
+    ]
     seeds = [draws[start : start + folds] for start in range(0, len(draws), folds)]
     predictions = summary.load_predictions(run, model, split=split, seeds=seeds)
     if folds == 1:
@@ -174,7 +164,7 @@ def _model_metrics(
 
 
 def _map_training(
-    context: RunContext, metrics: RunMetrics
+    context: RunContext, metrics: run_metrics.RunMetrics
 ) -> run_metrics.MapTraining | None:
     """Return which pixels the mapping models are trained on; None if nothing is mapped."""
     experiment = context.experiment
@@ -200,34 +190,33 @@ def _map_training(
 
 
 def draw_leak_gap(
-    run: RunFolder, experiment: Experiment, metrics: RunMetrics
+    run: RunFolder, experiment: Experiment, metrics: run_metrics.RunMetrics
 ) -> run_metrics.LeakGap | None:
     """Write the table and the figure of a leak gap, or remove those of an earlier one."""
-    figure = run.figure("gap")
     if not experiment.gap:
-        for stale in (run.gap, figure):
-            stale.unlink(missing_ok=True)
+        run.gap.unlink(missing_ok=True)
+        run.save_figure(None, "gap")
         return None
     gap = leak_gap_rows(run, experiment, metrics)
     rows = [row.to_json() for row in gap.rows]
-    files.write_text(
-        run.gap, files.csv_text([list(rows[0]), *(list(row.values()) for row in rows)])
-    )
+    files.write_text(run.gap, files.csv_text([rows[0], *(row.values() for row in rows)]))
     title = labelled_name(metrics.scene.name, metrics.scene.model_dump())
-    drawn = draw_gap(rows, window=gap.window, title=title, repeats=experiment.repeats)
-    save_figure(drawn, figure)
+    figure = accuracy_figures.draw_gap(
+        rows, window=gap.window, title=title, repeats=experiment.repeats
+    )
+    run.save_figure(figure, "gap")
     return gap
 
 
 def leak_gap_rows(
-    run: RunFolder, experiment: Experiment, metrics: RunMetrics
+    run: RunFolder, experiment: Experiment, metrics: run_metrics.RunMetrics
 ) -> run_metrics.LeakGap:
     """Compare each model under the three splits of a leak gap.
 
     The window is the one that the guard of the main split was made for.
     """
     window = int(cast(BlocksSpec, experiment.split).guard) + 1
-    results: dict[str, SplitResults] = {"main": metrics, **metrics.beside}
+    results: dict[str, run_metrics.SplitResults] = {"main": metrics, **metrics.beside}
     leaks = {
         name: _mean_leaks(run, experiment, split, window)
         for name, split in _GAP_SPLITS.items()
@@ -264,21 +253,76 @@ def _mean_leaks(
     }
 
 
-def _draw(run: RunFolder, metrics: RunMetrics, rows: Sequence[dict[str, Any]]) -> None:
+def _draw_learning_curve(
+    run: RunFolder,
+    experiment: Experiment,
+    parts: Mapping[str, run_metrics.SplitResults],
+    scene: run_metrics.SceneMetrics,
+) -> run_metrics.LearningCurve | None:
+    """Draw the learning curve of a run, or remove the figure of an earlier one.
+
+    Parameters
+    ----------
+    parts : split and models of each share, by the name of its split
+    """
+    if not parts:
+        run.save_figure(None, "curve")
+        return None
+    rows = []
+    shares = sorted(zip(experiment.learning_curve, experiment.curve_splits, strict=True))
+    for name, (share, split) in product(experiment.models, shares):
+        model = parts[split].models[name]
+        row = run_metrics.CurvePoint(
+            model=name,
+            train=share,
+            overall_accuracy=model.overall_accuracy,
+            spread=model.spread_of("overall_accuracy"),
+            interval=model.interval.overall_accuracy if model.interval else None,
+        )
+        rows.append(row)
+    title = labelled_name(scene.name, scene.model_dump())
+    plain = [row.to_json() for row in rows]
+    run.save_figure(accuracy_figures.draw_curve(plain, title=title), "curve")
+    return run_metrics.LearningCurve(rows=rows)
+
+
+def _draw(
+    run: RunFolder, metrics: run_metrics.RunMetrics, rows: Sequence[dict[str, Any]]
+) -> None:
     """Write confusion matrices, and draw them, training and calibration (main split)."""
-    suffix = summary.title_suffix(metrics.scene)
+    origin = metrics.scene.model_dump()
     legend = Legend.from_json([row.to_json() for row in metrics.legend])
     evaluations = {}
     for name, model in metrics.models.items():
-        title, confusion = f"{name}{suffix}", model.confusion
+        title, confusion = labelled_name(name, origin), model.confusion
         evaluations[title] = Evaluation.from_metrics(model)
-        figure = draw_confusion(confusion.matrix, legend, title, codes=confusion.codes)
-        save_figure(figure, run.figure(f"confusion-{name}"))
+        figure = accuracy_figures.draw_confusion(
+            confusion.matrix, legend, title, codes=confusion.codes
+        )
+        run.save_figure(figure, f"confusion-{name}")
         curve = [row for row in rows if (row["model"], row["split"]) == (name, "main")]
-        if curve:
-            save_figure(draw_training(curve, title), run.figure(f"training-{name}"))
+        trained = accuracy_figures.draw_training(curve, title) if curve else None
+        run.save_figure(trained, f"training-{name}")
+        draw_calibration(run, name, model.calibration, title)
     files.write_text(run.confusion, confusion_csv(evaluations))
-    summary.draw_calibration(run, metrics.models, suffix)
+
+
+def draw_calibration(
+    run: RunFolder,
+    name: str,
+    calibration: run_metrics.CalibrationMetrics | None,
+    title: str,
+) -> None:
+    """Draw the reliability diagram and the abstention curve of a model.
+
+    Those of a model that no longer gives a confidence are removed.
+    """
+    for kind, draw in (
+        ("reliability", accuracy_figures.draw_reliability),
+        ("abstention", accuracy_figures.draw_abstention),
+    ):
+        figure = draw(calibration.to_json(), title) if calibration else None
+        run.save_figure(figure, f"{kind}-{name}")
 
 
 def check_classes(folder: Path) -> dict[str, Any]:
@@ -290,13 +334,13 @@ def check_classes(folder: Path) -> dict[str, Any]:
     metrics = run_metrics.read_run_metrics(context.folder.path)
     confused = {}
     for name, model in metrics.models.items():
-        figure = draw_classes(
+        figure = accuracy_figures.draw_classes(
             [score.to_json() for score in model.per_class],
             title=f"{context.title(name)}: how well each class is found",
             overall=model.overall_accuracy,
             interval=model.interval.to_json() if model.interval else None,
         )
-        context.save_figure(figure, f"classes-{name}")
+        context.folder.save_figure(figure, f"classes-{name}")
         confused[name] = _draw_confused(context, name)
     return {"confused": confused}
 
@@ -307,13 +351,11 @@ def _draw_confused(context: RunContext, name: str) -> list[list[int]]:
     pairs = most_confused(
         [Predictions.load(run.predictions("main", seed, name)) for seed in seeds]
     )
+    figure = None
     if pairs:
         title = f"{context.title(name)}: the classes it confuses most"
         figure = draw_confused(context.scene, pairs, title=title)
-        context.save_figure(figure, f"confused-{name}")
-    else:
-        # Nothing was confused: remove the figure of an earlier run.
-        run.figure(f"confused-{name}").unlink(missing_ok=True)
+    run.save_figure(figure, f"confused-{name}")
     return [[pair.first, pair.second] for pair in pairs]
 
 
@@ -428,15 +470,15 @@ def _write_maps(
     else:
         for stale in (clean, *sidecar_paths(clean)):
             stale.unlink(missing_ok=True)
-    context.save_figure(map_figures.draw_map(codes, legend, title), f"map-{model}")
+    run.save_figure(map_figures.draw_map(codes, legend, title), f"map-{model}")
     if confidence is not None:
         path = run.map(model, "confidence")
         map_writing.write_confidence(path, confidence, grid, **origin)
         figure = map_figures.draw_confidence(confidence, title)
-        context.save_figure(figure, f"confidence-{model}")
+        run.save_figure(figure, f"confidence-{model}")
     path = run.map(model, "check")
     map_writing.write_class_map(path, check, map_writing.CHECK_LEGEND, grid, **origin)
-    context.save_figure(map_figures.draw_check(check, title), f"check-{model}")
+    run.save_figure(map_figures.draw_check(check, title), f"check-{model}")
 
 
 def write_run_report(folder: Path, *, first: bool = False) -> dict[str, Any]:

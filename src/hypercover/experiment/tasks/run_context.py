@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from hypercover import files
 from hypercover.errors import CallError, ModelError, RunError
 from hypercover.experiment.config.builders import all_labelled, load_scene
 from hypercover.experiment.config.experiment_file import load_experiment
@@ -21,21 +22,11 @@ from hypercover.experiment.config.schema import ALL, Experiment, ModelSpec
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.features.chain import Chain
 from hypercover.features.feature import feature_scene
-from hypercover.files import (
-    atomic,
-    file_sha256,
-    make_folder,
-    modified_ns,
-    read_checksummed,
-    write_checksummed,
-)
-from hypercover.scene.metadata import origin_label
+from hypercover.scene.metadata import labelled_name
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 
 _PACKAGES = ("hypercover", "numpy", "scipy", "scikit-learn", "torch", "rasterio", "xarray")
-
-_STACK, _METADATA, _ARRAYS = "stack.npy", "chain.json", "chain.safetensors"
 
 
 def versions() -> dict[str, str]:
@@ -72,7 +63,7 @@ class RunContext:
             If the experiment has no such model, features or split.
         """
         run = RunFolder(Path(folder))
-        experiment = _experiment(run.experiment, modified_ns(run.experiment))
+        experiment = _experiment(run.experiment, files.modified_ns(run.experiment))
         experiment.check_names(**names)
         return cls(run, experiment)
 
@@ -115,20 +106,7 @@ class RunContext:
 
     def title(self, name: str) -> str:
         """Return the title of a figure, with a label if the image was not measured."""
-        label = origin_label(self.scene.origin)
-        return f"{name} ({label})" if label else name
-
-    def save_figure(self, figure: Any, name: str) -> None:
-        """Save a figure of the run under its name."""
-        from hypercover.figures.canvas import save_figure
-
-        save_figure(figure, self.folder.figure(name))
-
-
-def used_features(experiment: Experiment) -> tuple[str, ...]:
-    """Name the chains that models of the experiment use, in the order of the file."""
-    used = {model.features for model in experiment.models.values()}
-    return tuple(name for name in experiment.features if name in used)
+        return labelled_name(name, self.scene.origin)
 
 
 def parse_chain(experiment: Experiment, name: str) -> Chain:
@@ -145,23 +123,18 @@ def parse_chain(experiment: Experiment, name: str) -> Chain:
         raise CallError(f"The features {name!r} of the experiment: {error}") from error
 
 
-def feature_files(folder: RunFolder, name: str) -> tuple[Path, ...]:
-    """Return the files of a chain in a run folder."""
-    return tuple(folder.features(name) / file for file in (_STACK, _METADATA, _ARRAYS))
-
-
 def save_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> None:
     """Write a stack of features and its fitted chain into a run folder.
 
     The stack is a plain ``.npy`` that is mapped into memory, so that the processes of a
     machine share it.  It is written in strips, which may be computed only then.
     """
-    stack_file, _, _ = feature_files(folder, name)
-    make_folder(stack_file.parent)
-    with atomic(stack_file) as draft, draft.open("wb") as file:
+    stack_file, _, _ = folder.feature_files(name)
+    files.make_folder(stack_file.parent)
+    with files.atomic(stack_file) as draft, draft.open("wb") as file:
         _write_stack(file, stack)
     names = stack.cube.coords["band_name"].values.tolist()
-    save_chain(folder, name, chain, names, stack=file_sha256(stack_file))
+    save_chain(folder, name, chain, names, stack=files.file_sha256(stack_file))
 
 
 def _write_stack(file: BinaryIO, stack: Scene) -> None:
@@ -190,12 +163,12 @@ def save_chain(
     stack: str | None = None,
 ) -> None:
     """Write a fitted chain, the names of its features and the SHA-256 of their stack."""
-    _, metadata_file, arrays_file = feature_files(folder, name)
+    _, metadata_file, arrays_file = folder.feature_files(name)
     settings, arrays = chain.state()
     content = safetensors.save(
         {key: np.asarray(array, order="C") for key, array in arrays.items()}
     )
-    with atomic(arrays_file) as draft:
+    with files.atomic(arrays_file) as draft:
         draft.write_bytes(content)
     metadata = {
         "chain": chain.text,
@@ -204,13 +177,13 @@ def save_chain(
         "stack_sha256": stack,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    write_checksummed(metadata_file, metadata)
+    files.write_checksummed(metadata_file, metadata)
 
 
 def load_feature_scene(folder: RunFolder, name: str, scene: Scene) -> Scene:
     """Load the features of a run as a scene, mapped into memory."""
-    stack_file, metadata_file, _ = feature_files(folder, name)
-    return _mapped(stack_file, metadata_file, modified_ns(stack_file), scene)
+    stack_file, metadata_file, _ = folder.feature_files(name)
+    return _mapped(stack_file, metadata_file, files.modified_ns(stack_file), scene)
 
 
 @lru_cache(maxsize=2)
@@ -221,7 +194,7 @@ def _mapped(stack_file: Path, metadata_file: Path, _changed: int, scene: Scene) 
     names = names if isinstance(names, list) else []
     try:
         # Each process reads the whole file once, and then takes pixels from memory.
-        if metadata.get("stack_sha256") not in (None, file_sha256(stack_file)):
+        if metadata.get("stack_sha256") not in (None, files.file_sha256(stack_file)):
             raise _unusable(stack_file, "its checksum differs")
         values = np.asarray(np.load(stack_file, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
@@ -233,7 +206,7 @@ def _mapped(stack_file: Path, metadata_file: Path, _changed: int, scene: Scene) 
 
 def load_chain(folder: RunFolder, name: str) -> Chain:
     """Load the fitted chain of a run."""
-    _, metadata_file, arrays_file = feature_files(folder, name)
+    _, metadata_file, arrays_file = folder.feature_files(name)
     metadata = _metadata(metadata_file)
     try:
         content = arrays_file.read_bytes()
@@ -246,7 +219,7 @@ def load_chain(folder: RunFolder, name: str) -> Chain:
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
-        metadata = read_checksummed(path.read_bytes())
+        metadata = files.read_checksummed(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise _unusable(path, error) from error
     if not isinstance(metadata, dict):

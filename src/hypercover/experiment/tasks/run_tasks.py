@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.classifiers.bundle import save_bundle
-from hypercover.experiment.config.builders import (
-    build_classifier,
-    build_split,
-    describe_model,
-)
+from hypercover.experiment.config import builders
 from hypercover.experiment.config.schema import ALL, CNNSpec
 from hypercover.experiment.search.search_tasks import best_parameters, search_best
+from hypercover.experiment.tasks import temperature_scaling
 from hypercover.experiment.tasks.experiment_plan import task_name
 from hypercover.experiment.tasks.network_training import NetworkTraining, Trained
 from hypercover.experiment.tasks.rank import train_network
@@ -28,9 +25,6 @@ from hypercover.experiment.tasks.trial import (
     evaluate_classifier,
     feature_leakage,
     fit_classifier,
-    fit_held_out_temperature,
-    guard_distance,
-    out_of_fold_for_split,
 )
 from hypercover.features.thresholds import metres_per_pixel
 from hypercover.files import atomic
@@ -48,9 +42,9 @@ def draw_scene(folder: Path) -> dict[str, Any]:
 
     context = RunContext.of(folder)
     scene = context.scene
-    context.save_figure(draw_quicklook(scene), "scene")
-    context.save_figure(draw_labels(scene), "labels")
-    context.save_figure(draw_spectra(scene), "spectra")
+    context.folder.save_figure(draw_quicklook(scene), "scene")
+    context.folder.save_figure(draw_labels(scene), "labels")
+    context.folder.save_figure(draw_spectra(scene), "spectra")
     waves = scene.wavelengths
     return {
         "labelled": context.count_training_pixels(context.load_split(ALL, 0)),
@@ -79,7 +73,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     scene, experiment = context.scene, context.experiment
     spec = experiment.splits[split]
     first, fold = experiment.origin(split, seed)
-    parts = saved = build_split(
+    parts = saved = builders.build_split(
         spec, scene, seed=first, window=experiment.window, fold=fold
     )
     if origin := origin_label(scene.origin):
@@ -91,7 +85,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     saved.save(path, stem, grid=scene.grid, legend=scene.legend, labels=scene.usable_labels)
     if seed == experiment.seed:
         name = "split" if split == "main" else f"split-{split}"
-        context.save_figure(draw_split(scene, parts), name)
+        context.folder.save_figure(draw_split(scene, parts), name)
     return parts.to_json(scene.usable_labels, scene.legend)
 
 
@@ -147,7 +141,9 @@ def train(
     trial.predictions.save(context.folder.predictions(split, seed, model))
     chain = context.load_chain(spec)
     result = trial.to_metrics().to_json() | facts
-    result["description"] = describe_model(spec, None if chain is None else chain.text)
+    result["description"] = builders.describe_model(
+        spec, None if chain is None else chain.text
+    )
     if chain is not None:
         result["leakage"]["features"] = feature_leakage(chain, scene, parts).to_json()
     if split == "main" and seed == context.experiment.seed:
@@ -183,17 +179,19 @@ def refit(
     if isinstance(spec, CNNSpec):
         classifier, facts = train_network(training, report)
     else:
-        classifier = build_classifier(spec, seed=seed)
+        classifier = builders.build_classifier(spec, seed=seed)
         classifier.set_params(**best_parameters(metrics))
         scene = context.model_scene(spec)
         seconds = fit_classifier(classifier, scene, parts, window=spec.window)
         facts = {"train_seconds": seconds}
         tested = context.load_split("main", context.experiment.seed)
-        if guard_distance(tested, scene.usable_labels) is None:
+        if temperature_scaling.guard_distance(tested, scene.usable_labels) is None:
             # The test pixels of a random split are next to training pixels; most of a map
             # are not.
-            held_out = out_of_fold_for_split(classifier, scene, parts, 0)
-            temperature = fit_held_out_temperature(classifier, held_out)
+            held_out = temperature_scaling.out_of_fold_for_split(
+                classifier, scene, parts, 0
+            )
+            temperature = temperature_scaling.fit_held_out_temperature(classifier, held_out)
             metrics |= {"calibration": {"temperature": temperature}}
     _save_bundle(context, model, classifier, metrics, parts)
     if isinstance(spec, CNNSpec):
@@ -207,7 +205,7 @@ def _search_and_fit(training: NetworkTraining, report: Report) -> Trained:
     spec, parts = context.experiment.models[model], context.load_split(training.split, seed)
     search = search_best(context, model, split=training.split, seed=seed, report=report)
     parameters = best_parameters({"search": search})
-    classifier = build_classifier(spec, seed=seed).set_params(**parameters)
+    classifier = builders.build_classifier(spec, seed=seed).set_params(**parameters)
     scene = context.model_scene(spec)
     seconds = fit_classifier(classifier, scene, parts, window=spec.window)
     if search is None:

@@ -3,11 +3,11 @@
 import pytest
 
 from hypercover.experiment.config.experiment_file import parse
-from hypercover.experiment.results.outputs import (
+from hypercover.experiment.results.run_folder import (
+    RunFolder,
     remove_drafts,
     remove_stale_outputs,
 )
-from hypercover.experiment.results.run_folder import RunFolder
 
 
 @pytest.fixture

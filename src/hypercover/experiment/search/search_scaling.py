@@ -1,4 +1,4 @@
-"""Grid searches: run that of an experiment, and measure how it scales.
+"""How a grid search scales with more workers.
 
 The lecture's comparison has two parts: (1) the best cell, whose folds and pairs of classes
 are computed by several threads of one process, and (2) all cells, whose rows are computed by
@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,142 +18,26 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from hypercover.errors import CallError, ExperimentError, RunError, counted
-from hypercover.evaluation.run_metrics import SearchResult
-from hypercover.experiment.config.builders import fingerprint, forget_scene, load_scene
-from hypercover.experiment.config.experiment_check import check_experiment
-from hypercover.experiment.config.experiment_file import (
-    as_experiment,
-    dump,
-    load_experiment,
-)
+from hypercover.errors import CallError, RunError, counted
+from hypercover.experiment.config.builders import fingerprint
+from hypercover.experiment.config.experiment_file import dump, load_experiment
 from hypercover.experiment.config.schema import Experiment
-from hypercover.experiment.results.outputs import remove_drafts
-from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
-from hypercover.experiment.search.search_problem import folds_for, samples_for
-from hypercover.experiment.search.search_tasks import (
-    forget_problem,
-    make_search_plan,
-    searched_grids,
-)
-from hypercover.experiment.tasks.run_context import versions
-from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.files import csv_text, make_folder, read_checksummed, write_json
-from hypercover.jobs.executor import Executor, InProcessExecutor
+from hypercover.experiment.run import check_search, run_search
+from hypercover.experiment.search.search_tasks import searched_grids
+from hypercover.files import csv_text, make_folder, write_json
 from hypercover.jobs.local import LocalExecutor, thread_limits
-from hypercover.jobs.runner import Event, run_plan
-from hypercover.jobs.submission import check_idle
-from hypercover.scene.file_identity import file_record, record_files
 
 _MOST = 1024
 _GAIN = 1.05
 """Speed-up below which a search is too small to gain from more workers."""
 
 
-def run_search(
-    experiment: Experiment | Mapping[str, Any] | str | Path,
-    folder: str | Path,
-    *,
-    workers: int = 1,
-    executor: Executor | None = None,
-    progress: Callable[[Event], None] | None = None,
-) -> SearchResult:
-    """Search C and gamma for every SVM of an experiment; return ``search.json``.
-
-    Interrupted in any way and called again, it resumes; a larger grid takes over the
-    cells of a smaller one.
-
-    Parameters
-    ----------
-    experiment : Experiment, mapping, path or str
-        As in `run_experiment`.
-    folder : str or Path
-        The run folder; created if it is missing.
-    workers : int
-        Processes that share the rows of the grid; a single one uses all cores for a row.
-    executor : Executor, optional
-        Does the tasks instead, such as `hypercover.jobs.dask_executor.DaskExecutor`.
-    progress : callable, optional
-        Called with each event.
-
-    Raises
-    ------
-    HypercoverError
-        If the experiment has no grid, the samples cannot be folded, the folder holds
-        another experiment, or a task failed.
-
-    Examples
-    --------
-    >>> found = run_search("grid.yaml", "runs/grid")  # doctest: +SKIP
-    >>> found.to_frame()  # doctest: +SKIP
-    """
-    search = SearchFolder(Path(folder).resolve())
-    check_idle(search.home, REGISTRY)
-    current = as_experiment(experiment).model_copy(update={"versions": versions()})
-    check_search(current)
-    check_search_folder(search, current)
-    chosen = executor or (LocalExecutor(workers) if workers > 1 else InProcessExecutor())
-    if not isinstance(chosen, InProcessExecutor):
-        forget_scene()
-    try:
-        with file_record(RunFolder(search.home).inputs):
-            run_plan(
-                make_search_plan(current),
-                make_folder(search.home),
-                chosen,
-                prepare=lambda: prepare_search(search, current),
-                progress=progress,
-            )
-    finally:
-        forget_problem()
-    return SearchResult(read_checksummed(search.table.read_bytes()))
-
-
-def check_search(experiment: Experiment) -> None:
-    """Raise an error that a search would meet: no grid, features or folds.
-
-    Raises
-    ------
-    CallError
-        About the first thing that is wrong.
-    """
-    grids = searched_grids(experiment)
-    searched = {model: experiment.models[model] for model, _ in grids}
-    check_experiment(experiment.model_copy(update={"models": searched, "beside": {}}))
-    scene = load_scene(experiment.scene)
-    samples = samples_for(experiment, scene)
-    for by in experiment.search.by:
-        folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
-
-
-def check_search_folder(search: SearchFolder, experiment: Experiment) -> None:
-    """Refuse a folder that holds a run or a search of something else."""
-    for path in (RunFolder(search.path).experiment, search.experiment):
-        try:
-            other = load_experiment(path)
-        except ExperimentError:
-            continue
-        if (other.name, other.scene) != (experiment.name, experiment.scene):
-            raise CallError(
-                f"{search.path} holds the experiment {other.name} on {other.scene.path}, not "
-                f"{experiment.name} on {experiment.scene.path}; choose another folder with -o."
-            )
-
-
-def prepare_search(search: SearchFolder, experiment: Experiment) -> None:
-    """Prepare a locked folder for a search."""
-    for folder in (search.path, search.home):
-        remove_drafts(RunFolder(folder))
-    dump(experiment, search.experiment)
-    record_files()
-
-
 class _Measured(BaseModel, extra="forbid", frozen=True):
     """One search as it was measured."""
 
     key: str
-    processor: float = Field(ge=0, allow_inf_nan=False)
-    wall: float = Field(gt=0, allow_inf_nan=False)
+    processor_seconds: float = Field(alias="processor", ge=0, allow_inf_nan=False)
+    wall_seconds: float = Field(alias="wall", gt=0, allow_inf_nan=False)
     accuracy: float = Field(ge=0, le=1)
     C: float = Field(gt=0, allow_inf_nan=False)
     gamma: float = Field(gt=0, allow_inf_nan=False)
@@ -243,16 +127,12 @@ def measure_scaling(
         for cells, measured in (("best", best_cell), ("all", all_cells)):
             rows += [
                 ScalingRow(
-                    model,
-                    by,
-                    cells,
-                    n,
-                    result.C,
-                    result.gamma,
-                    result.accuracy,
-                    result.processor,
-                    result.wall,
-                    measured[1].processor / result.wall,
+                    model=model,
+                    folds=by,
+                    cells=cells,
+                    workers=n,
+                    speed_up=measured[1].processor_seconds / result.wall_seconds,
+                    **result.model_dump(exclude={"key"}),
                 )
                 for n, result in measured.items()
             ]
@@ -291,7 +171,7 @@ def _measured(
         last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         raise RunError(f"The search by {workers} workers failed: {last[:300]}")
     measured = _Measured(key=key, **json.loads(done.stdout.splitlines()[-1]))
-    write_json(kept, measured.model_dump())
+    write_json(kept, measured.model_dump(by_alias=True))
     return measured
 
 
