@@ -284,7 +284,7 @@ def _defaults(
     chosen: dict[str, int] = {}
     elements = [element for array in arrays for element in array.elements]
     if resources.time is None:
-        longest = max((sum(seconds[n] for n in one) for one in elements), default=0.0)
+        longest = max((sum(seconds[n] for n in names) for names in elements), default=0.0)
         chosen["time"] = max(_DEFAULT_TIME, 60 * math.ceil(_TIME_MARGIN * longest / 60))
     if resources.memory is None and resources.memory_per_cpu is None:
         plain = [array for array in arrays if array.kind == "plain" or not resources.gpus]

@@ -199,7 +199,7 @@ def run_experiment(
     folder : str or Path
         The run folder; created if it is missing.
     workers : int, optional
-        Local processes that share the tasks; by default this process alone for a single
+        Local processes that share the tasks; by default this process in_process for a single
         seed, and one process per core for repeats.
     executor : Executor, optional
         Does the tasks instead, such as `hypercover.jobs.dask_executor.DaskExecutor`.
@@ -310,8 +310,8 @@ def _do_tasks(
 ) -> None:
     """Do the tasks of a plan by an executor, or else by so many local processes."""
     chosen = executor or (LocalExecutor(workers) if workers > 1 else InProcessExecutor())
-    alone = isinstance(chosen, InProcessExecutor)
-    if not alone:
+    in_process = isinstance(chosen, InProcessExecutor)
+    if not in_process:
         forget_scene()
 
     def write() -> None:
@@ -319,7 +319,7 @@ def _do_tasks(
 
         prepared.write_experiment()
         # Trainings in other processes only log that they resume.
-        if not prepared.search and not (alone and prepared.experiment.processes == 1):
+        if not prepared.search and not (in_process and prepared.experiment.processes == 1):
             log_resuming(RunFolder(prepared.folder), prepared.experiment)
 
     folder = make_folder(prepared.folder)

@@ -266,11 +266,11 @@ def windows_for(
 def _places(windows: window_file.WindowFile, samples: Samples, cols: int) -> Indices:
     """Return the position in a file of the window of each sample."""
     pixels = windows.rows * cols + windows.cols
-    sought = samples.rows.astype(np.int64) * cols + samples.cols
+    centres = samples.rows.astype(np.int64) * cols + samples.cols
     order = np.argsort(pixels)
-    near = np.searchsorted(pixels, sought, sorter=order).clip(max=len(pixels) - 1)
+    near = np.searchsorted(pixels, centres, sorter=order).clip(max=len(pixels) - 1)
     places: Indices = order[near]
-    missing = np.flatnonzero(pixels[places] != sought)
+    missing = np.flatnonzero(pixels[places] != centres)
     if len(missing):
         first = missing[0]
         raise LabelError(

@@ -167,7 +167,7 @@ class WindowMetadata(BaseModel):
             "source": scene.source,
             "simulated": scene.simulated,
             "split": "none" if split is None else split.kind,
-            "split_settings": {key: of for key, of in settings.items() if _is_setting(of)},
+            "split_settings": {key: x for key, x in settings.items() if _is_setting(x)},
             "contents": contents,
         }
         try:

@@ -96,7 +96,7 @@ class WindowWriter:
     @property
     def key(self) -> str:
         """SHA-256 of everything in the file except the values of the windows."""
-        metadata = {name: str(of) for name, of in self.metadata.attributes().items()}
+        metadata = {name: str(value) for name, value in self.metadata.attributes().items()}
         facts = [metadata, self.identity, str(self.path.name)]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         samples = self.samples

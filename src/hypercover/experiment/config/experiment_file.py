@@ -102,7 +102,7 @@ def parse(document: Any, folder: Path, *, title: str = "experiment") -> Experime
     places: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for entry in errors:
         places.setdefault(_place(entry, document), []).append(entry)
-    files = [place for place, of in places.items() if of[0]["type"] == MISSING_FILE]
+    files = [place for place, found in places.items() if found[0]["type"] == MISSING_FILE]
     faults = [_fault(*item, document) for item in places.items() if item[0] not in files]
     if faults:
         raise ExperimentError(f"{title} is not valid: {'; '.join(faults)}.")

@@ -319,7 +319,7 @@ def grid_table(
     correct = np.full((len(gammas), len(C), len(counts)), -1)
     seconds = np.zeros(correct.shape[:2])
     finished = []
-    for row, cell in ((row, cell) for row, of in enumerate(cells) for cell in of):
+    for row, cell in ((row, cell) for row, part in enumerate(cells) for cell in part):
         if cell.C in C:
             at = row, list(C).index(cell.C)
             correct[*at, list(cell.folds)] = cell.correct

@@ -35,7 +35,8 @@ class _OfRow(Arguments):
 def _kind(function: str, base: type[Arguments] = Arguments, **arguments: Any) -> TaskKind:
     """Return the kind of task of a function; an argument is a type, or a type and a default."""
     fields: dict[str, Any] = {
-        name: of if isinstance(of, tuple) else (of, ...) for name, of in arguments.items()
+        name: kind if isinstance(kind, tuple) else (kind, ...)
+        for name, kind in arguments.items()
     }
     model = create_model("_Arguments", __base__=base, **fields)
     return TaskKind(f"hypercover.experiment.{function}", model)
