@@ -16,6 +16,8 @@ Each also derives from the builtin exception a caller would expect, so that
 A message says what was asked, what was found and what to do, in one sentence.
 """
 
+from typing import Any
+
 _LONGEST, _END = 2000, 500
 """Longest message in characters, and how many of them are taken from its end."""
 
@@ -82,6 +84,24 @@ def counted(count: int, what: str) -> str:
     ('1 band', '0 bands', '1,200 features')
     """
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def first_fault(error: Any) -> str:
+    """Describe the first entry of a document that a pydantic model refuses: place and reason.
+
+    Examples
+    --------
+    >>> from pydantic import TypeAdapter, ValidationError
+    >>> try:
+    ...     TypeAdapter(dict[str, int]).validate_python({"rows": "many"})
+    ... except ValidationError as error:
+    ...     print(first_fault(error))
+    rows: input should be a valid integer, unable to parse string as an integer
+    """
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(step)[:40] for step in fault["loc"]) or "the whole file"
+    reason = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
+    return f"{place[:100]}: {reason[:1].lower()}{reason[1:]}"
 
 
 def shorten(text: str, most: int, end: int = 0) -> str:

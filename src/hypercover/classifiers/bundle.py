@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from hypercover import files
-from hypercover.errors import ModelError
+from hypercover.errors import ModelError, first_fault
 from hypercover.types import Array, Arrays
 
 _MAX_CLASSES = 65_535
@@ -149,7 +149,7 @@ class ModelCard(BaseModel):
         >>> ModelCard.check({"bands": [10**19]})
         Traceback (most recent call last):
             ...
-        hypercover.errors.ModelError: The card of the model cannot be read: bands (entry 1): input should be less than 2147483648; save the model again.
+        hypercover.errors.ModelError: The card of the model cannot be read: bands.0: input should be less than 2147483648; save the model again.
         """
         return validated(cls, card, "card of the model")
 
@@ -165,13 +165,9 @@ def validated(model: type[_Model], value: Mapping[str, Any], what: str) -> _Mode
     try:
         return model.model_validate(dict(value))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name, *inner = (str(part)[:40] for part in first["loc"])
-        entries = [int(part) + 1 for part in inner if part.isdigit()]
-        where = f"{name} (entry {entries[0]})" if entries else name
-        reason = first["msg"][:80]
-        reason = f"{where}: {reason[0].lower()}{reason[1:]}"
-        raise ModelError(f"The {what} cannot be read: {reason}; {_SAVE_AGAIN}.") from error
+        raise ModelError(
+            f"The {what} cannot be read: {first_fault(error)}; {_SAVE_AGAIN}."
+        ) from error
 
 
 _FORMAT = "hypercover-model"

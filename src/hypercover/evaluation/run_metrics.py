@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from hypercover.errors import CallError
+from hypercover.errors import CallError, first_fault
 from hypercover.evaluation.result_plots import format_result, plot_grid
 from hypercover.files import DamageError, read_checksummed
 
@@ -80,9 +80,7 @@ def read_result_file(path: Path, model: type[Model], *, remedy: str) -> Model:
     try:
         return model.model_validate(read_checksummed(path.read_bytes()))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole file"
-        reason = f"{first['msg']} at {place}"
+        reason = first_fault(error)
     except DamageError as error:
         reason = str(error)
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, Field, ValidationError
 
-from hypercover.errors import ModelError, SceneError
+from hypercover.errors import ModelError, SceneError, first_fault
 from hypercover.memory import available_bytes
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.limits import check_memory
@@ -103,10 +103,8 @@ class SavedSettings(BaseModel):
         try:
             return cls.model_validate(settings)
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            name = ".".join(map(str, fault["loc"]))
             raise ModelError(
-                f"The {name[:60]} of a saved feature is not readable ({fault['msg'][:100]}); train "
+                f"The settings of a saved feature are not readable ({first_fault(error)}); train "
                 "the model again."
             ) from error
 

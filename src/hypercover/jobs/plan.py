@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from hypercover.errors import CallError, counted
+from hypercover.errors import CallError, counted, first_fault
 from hypercover.files import write_json
 
 _SHOWN = 60
@@ -126,13 +126,6 @@ class Registry:
             raise CallError(
                 f"A task of the kind {kind} takes other arguments ({fault})."
             ) from None
-
-
-def first_fault(error: ValidationError) -> str:
-    """Name the first entry that is wrong, and what is wrong with it."""
-    fault = error.errors()[0]
-    where = ".".join(map(str, fault["loc"]))[:_SHOWN] or "the file"
-    return f"{where!r}: {fault['msg'].removeprefix('Value error, ').rstrip('.')[:200]}"
 
 
 FOLDER = "tasks"

@@ -21,12 +21,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hypercover.errors import CallError, HypercoverError, RunError
+from hypercover.errors import CallError, HypercoverError, RunError, first_fault
 from hypercover.files import make_folder, write_json, write_text
 from hypercover.jobs import batch_system
 from hypercover.jobs.batch_system import SYSTEMS, ArrayKind, BatchSystem, JobArray
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.plan import Plan, Registry, first_fault
+from hypercover.jobs.plan import Plan, Registry
 from hypercover.jobs.resources import JobResources, warning_seconds
 from hypercover.jobs.runner import folder_lock
 from hypercover.jobs.task_files import TaskFiles, read_json
