@@ -142,7 +142,7 @@ def test_too_few_pixels_or_none_that_differ_are_refused(textured, placed):
 
 
 def test_a_sample_beyond_memory_is_refused(textured, monkeypatch):
-    monkeypatch.setattr("hypercover.scene.io.limits.available_bytes", lambda: 2**20)
+    monkeypatch.setattr("hypercover.memory.available_bytes", lambda: 2**20)
     with pytest.raises(SceneError, match="draw a smaller sample for KPCA"):
         KPCA(2).fit(textured)
 

@@ -25,11 +25,11 @@ from hypercover.libsvm.positions import (
     read_prediction,
     write_positions,
 )
+from hypercover.memory import check_cube_size
 from hypercover.prediction import model_input
 from hypercover.prediction.map_prediction import check_map_names, legend_from_card
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.file_types import local_file
-from hypercover.scene.io.limits import check_cube_size
 from hypercover.scene.io.sample_metadata import known_values
 from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import MAX_CODE, Legend

@@ -19,7 +19,7 @@ from hypercover.features.feature import (
     feature_scene,
     subprogress,
 )
-from hypercover.scene.io.limits import fits_in_memory
+from hypercover.memory import fits_in_memory
 from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene

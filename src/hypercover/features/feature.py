@@ -12,9 +12,8 @@ import xarray as xr
 from pydantic import BaseModel, Field, ValidationError
 
 from hypercover.errors import ModelError, SceneError, first_fault
-from hypercover.memory import available_bytes
+from hypercover.memory import available_bytes, check_memory
 from hypercover.scene.grid import with_grid
-from hypercover.scene.io.limits import check_memory
 from hypercover.scene.metadata import acquisition_header, with_header
 from hypercover.scene.scene import Scene, check_magnitude
 from hypercover.types import Arrays, Floats, Progress, Singles

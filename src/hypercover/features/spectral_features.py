@@ -21,7 +21,7 @@ from hypercover.features.feature import (
     feature_scene,
     saved_array,
 )
-from hypercover.scene.io.limits import check_memory
+from hypercover.memory import check_memory
 from hypercover.scene.scene import Scene
 from hypercover.types import Arrays, Floats, Indices, Progress
 

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 from hypercover.errors import CallError
 from hypercover.files import atomic, remove_abandoned_drafts
-from hypercover.scene.io.limits import check_memory
+from hypercover.memory import check_memory
 from hypercover.types import Array, Floats, Ints, Progress
 
 MOST_FEATURES = 1_000_000

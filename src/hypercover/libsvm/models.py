@@ -21,7 +21,7 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, ModelError
 from hypercover.files import atomic, write_text
 from hypercover.libsvm.data import MOST_FEATURES, dense_values, read_lines
-from hypercover.scene.io.limits import check_memory
+from hypercover.memory import check_memory
 from hypercover.types import Floats
 
 

@@ -21,9 +21,9 @@ from pydantic import (
 from hypercover.errors import CallError, shorten
 from hypercover.files import write_text
 from hypercover.libsvm.data import MOST_FEATURES
+from hypercover.memory import check_memory
 from hypercover.scene.grid import Grid
 from hypercover.scene.io import sample_metadata as entries
-from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.metadata import clean_header
 from hypercover.types import Array, Floats, Ints, Singles

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from xarray import DataArray
 
 from hypercover.errors import LabelError, SceneError, counted, shorten
+from hypercover.memory import check_memory
 from hypercover.scene import metadata
 from hypercover.scene.data_array import as_cube
 from hypercover.scene.grid import Grid, grid_of, with_coordinates, with_grid
-from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import NodataRule, NodataSpec, valid_pixels, with_nodata
 from hypercover.scene.tiling import IMAGE_BLOCK, strips

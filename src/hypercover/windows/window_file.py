@@ -15,9 +15,9 @@ import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from hypercover.errors import CallError, LabelError, SceneError, SplitError
+from hypercover.memory import check_memory
 from hypercover.scene.grid import Grid
 from hypercover.scene.io import sample_metadata as entries
-from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import Legend
 from hypercover.scene.samples import MOST_WINDOW, Samples
 from hypercover.scene.scene import Scene

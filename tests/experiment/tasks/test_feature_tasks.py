@@ -244,7 +244,7 @@ def test_features_that_fit_are_let_through(tmp_path):
 def test_features_beyond_memory_are_refused_before_anything_runs(tmp_path, monkeypatch):
     asked = experiment(tmp_path)
     load_scene(asked.scene)
-    monkeypatch.setattr("hypercover.scene.io.limits.available_bytes", lambda: 900)
+    monkeypatch.setattr("hypercover.memory.available_bytes", lambda: 900)
     with pytest.raises(SceneError, match=r"A stack of 6 features .* computed whole"):
         check_experiment(asked)
 
@@ -308,7 +308,7 @@ def test_a_model_on_features_maps_an_image_of_the_bands(model, tmp_path):
 def test_an_image_whose_features_do_not_fit_in_memory_is_refused(
     model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("hypercover.scene.io.limits.available_bytes", lambda: 100)
+    monkeypatch.setattr("hypercover.memory.available_bytes", lambda: 100)
     with pytest.raises(SceneError, match="cut the image smaller, or use a larger machine"):
         predict_bundle_to_files(model.path, model.scene, tmp_path / "map.tif")
     assert not (tmp_path / "map.tif").exists()

@@ -15,8 +15,8 @@ import pytest
 import rasterio
 from scipy.io import netcdf_file, savemat
 
+from hypercover import memory
 from hypercover.errors import LabelError, SceneError
-from hypercover.scene.io import limits
 from hypercover.scene.io.reading import check_usable, open_labels, open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.selection import select_bands
@@ -225,7 +225,7 @@ class TestHostile:
     def test_declared_sizes_are_held_against_memory(self, tmp_path, values, monkeypatch):
         savemat(tmp_path / "a.mat", {"cube": values.astype(float).transpose(1, 2, 0)})
         np.savez(tmp_path / "a.npz", cube=values)
-        monkeypatch.setattr(limits, "available_bytes", lambda: 1000)
+        monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
         for name in ("a.mat", "a.npz"):
             with pytest.raises(SceneError, match="may be read into memory"):
                 open_scene(tmp_path / name, axes="row,col,band")
@@ -257,7 +257,7 @@ class TestHostile:
             at = raw.index(struct.pack("<HHI", tag, 3, 1)) + 8
             raw[at : at + 2] = struct.pack("<H", 65520)
         path.write_bytes(raw)
-        monkeypatch.setattr(limits, "available_bytes", lambda: 2**33)
+        monkeypatch.setattr(memory, "available_bytes", lambda: 2**33)
         with pytest.raises(SceneError, match=r"block of .*a\.tif"):
             open_scene(path)
 

@@ -8,9 +8,9 @@ import pytest
 import rasterio
 from scipy.io import savemat
 
+from hypercover import memory
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid
-from hypercover.scene.io import limits
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.io.safe_parsers import read_bounded
 
@@ -46,8 +46,8 @@ def test_what_unpacks_out_of_all_proportion_is_refused_unless_allowed(
     axes = None if kind.endswith("tif") else "row,col,band"
     # Less than 1 GiB is unpacked whatever it is packed to.
     assert open_scene(path, axes=axes).shape == (600, 700)
-    monkeypatch.setattr(limits, "_HARMLESS", 2**20)
-    monkeypatch.setattr(limits, "_RATIO", 100)
+    monkeypatch.setattr(memory, "_HARMLESS", 2**20)
+    monkeypatch.setattr(memory, "_RATIO", 100)
     with pytest.raises(SceneError, match="more than 100 times as much") as refused:
         open_scene(path, axes=axes).load()
     assert str(path) in str(refused.value)
@@ -56,7 +56,7 @@ def test_what_unpacks_out_of_all_proportion_is_refused_unless_allowed(
 
 
 def test_what_is_packed_well_is_not_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "_HARMLESS", 2**10)
+    monkeypatch.setattr(memory, "_HARMLESS", 2**10)
     labels = np.zeros((1, 1024, 1024), np.uint8)
     labels[0, 300:320, 500:530] = 1
     path = tif(

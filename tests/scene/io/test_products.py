@@ -9,7 +9,7 @@ import rasterio
 
 from hypercover.errors import SceneError
 from hypercover.scene.file_identity import companions
-from hypercover.scene.io import hyperspectral_products
+from hypercover.scene.io import satellite_products
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.metadata import format_list
 
@@ -287,7 +287,7 @@ def test_prisma_corners_at_edges_make_the_same_pixels(prisma):
 
 def test_emit_is_laid_on_its_grid(emit, monkeypatch):
     path, values, laid = emit
-    monkeypatch.setattr(hyperspectral_products, "_BLOCK", 5)
+    monkeypatch.setattr(satellite_products, "_BLOCK", 5)
     scene = open_scene(path)
     assert (scene.cube.values == laid).all()
     assert scene.wavelengths == pytest.approx([400.0, 407.5, 1350.0, 2490.0])

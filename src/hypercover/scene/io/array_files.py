@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import HypercoverError, LabelError, SceneError, counted
+from hypercover.memory import check_cube_size
 from hypercover.scene.encoding import header_from_attributes
 from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.io import hdf5, matlab, netcdf, numpy_files
@@ -24,7 +25,6 @@ from hypercover.scene.io.axes import (
     parse_axes,
 )
 from hypercover.scene.io.file_types import FileType, detect_type
-from hypercover.scene.io.limits import check_cube_size
 from hypercover.scene.io.named_arrays import (
     NamedArray,
     NamedArrays,

@@ -1,5 +1,6 @@
 """Which axis of a cube is the row, which the column and which the band."""
 
+import re
 from collections.abc import Sequence
 
 from hypercover.errors import SceneError
@@ -19,52 +20,11 @@ _RARE: tuple[Order, ...] = (
     ("band", "col", "row"),
 )
 _NAMES = {
-    "row": {
-        "row",
-        "rows",
-        "y",
-        "line",
-        "lines",
-        "lat",
-        "latitude",
-        "northing",
-        "downtrack",
-        "down_track",
-        "ydim",
-        "height",
-    },
-    "col": {
-        "col",
-        "cols",
-        "column",
-        "columns",
-        "x",
-        "sample",
-        "samples",
-        "lon",
-        "longitude",
-        "easting",
-        "crosstrack",
-        "cross_track",
-        "xdim",
-        "width",
-    },
-    "band": {
-        "band",
-        "bands",
-        "wavelength",
-        "wavelengths",
-        "wl",
-        "wvl",
-        "z",
-        "spectral",
-        "channel",
-        "channels",
-        "component",
-        "feature",
-        "lambda",
-    },
+    "row": "rows?|y|lines?|lat|latitude|northing|down_?track|ydim|height",
+    "col": "cols?|columns?|x|samples?|lon|longitude|easting|cross_?track|xdim|width",
+    "band": "bands?|wavelengths?|wl|wvl|z|spectral|channels?|component|feature|lambda",
 }
+"""Patterns of the names of axes."""
 
 
 def parse_axes(text: str) -> Order:
@@ -92,7 +52,9 @@ def parse_axes(text: str) -> Order:
 def axis_role(name: str) -> str | None:
     """Return whether an axis of this name is row, col or band, or None."""
     basename = name.lower().rsplit("/", 1)[-1]
-    return next((role for role, names in _NAMES.items() if basename in names), None)
+    return next(
+        (role for role, names in _NAMES.items() if re.fullmatch(names, basename)), None
+    )
 
 
 def order_from_names(dims: Sequence[str]) -> Order | None:

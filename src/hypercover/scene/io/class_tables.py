@@ -252,85 +252,20 @@ _HOW = (
 )
 
 _COLUMN_NAMES = {
-    "code": (
-        "code",
-        "classcode",
-        "classid",
-        "value",
-        "gridcode",
-        "dn",
-        "pixelvalue",
-        "id",
-        "number",
-        "nr",
-        "no",
-        "kode",
-        "klassenid",
-        "klassennummer",
-        "nummer",
-        "wert",
-        "codigo",
-        "código",
-        "valor",
-        "número",
-        "numero",
-        "codice",
-        "valore",
-        "valeur",
-        "numéro",
-        "class",
-        "klasse",
-        "classe",
-        "clase",
-        "label",
-    ),
-    "name": (
-        "name",
-        "classname",
-        "class",
-        "label",
-        "category",
-        "description",
-        "landcover",
-        "landuse",
-        "text",
-        "klasse",
-        "klassenname",
-        "bezeichnung",
-        "beschreibung",
-        "nutzung",
-        "nom",
-        "libellé",
-        "libelle",
-        "classe",
-        "désignation",
-        "nombre",
-        "clase",
-        "descripción",
-        "descripcion",
-        "nome",
-        "descrizione",
-        "descrição",
-        "descricao",
-    ),
-    "color": (
-        "color",
-        "colour",
-        "hex",
-        "rgb",
-        "hexcolor",
-        "hexcolour",
-        "farbe",
-        "couleur",
-        "colore",
-        "cor",
-    ),
-    "red": ("red", "r", "rot", "rouge", "rojo", "rosso", "vermelho"),
-    "green": ("green", "g", "grün", "gruen", "vert", "verde"),
-    "blue": ("blue", "b", "blau", "bleu", "azul", "blu"),
+    "code": "code classcode classid value gridcode dn pixelvalue id number nr no kode "
+    "klassenid klassennummer nummer wert codigo código valor número numero codice "
+    "valore valeur numéro class klasse classe clase label",
+    "name": "name classname class label category description landcover landuse text klasse "
+    "klassenname bezeichnung beschreibung nutzung nom libellé libelle classe "
+    "désignation nombre clase descripción descripcion nome descrizione descrição "
+    "descricao",
+    "color": "color colour hex rgb hexcolor hexcolour farbe couleur colore cor",
+    "red": "red r rot rouge rojo rosso vermelho",
+    "green": "green g grün gruen vert verde",
+    "blue": "blue b blau bleu azul blu",
 }
 """Heads of columns as programs and people write them, without case and spaces. The first
-of each list that occurs in a table counts, and no column counts twice."""
+of each line that occurs in a table counts, and no column counts twice."""
 
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 
@@ -443,7 +378,7 @@ def _columns(heads: list[Any]) -> dict[str, int]:
     plain = [normalized_name(str(head)).strip(".:#") for head in heads]
     columns: dict[str, int] = {}
     for name, titles in _COLUMN_NAMES.items():
-        positions = [plain.index(h) for h in map(normalized_name, titles) if h in plain]
+        positions = [plain.index(title) for title in titles.split() if title in plain]
         if free := [at for at in positions if at not in columns.values()]:
             columns[name] = free[0]
     return columns

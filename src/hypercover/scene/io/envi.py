@@ -16,19 +16,8 @@ from hypercover.scene.io.safe_parsers import read_bounded
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import declares_nodata
 
-RAW = (
-    ".img",
-    ".dat",
-    ".bsq",
-    ".bil",
-    ".bip",
-    ".raw",
-    ".bin",
-    ".rfl",
-    ".rdn",
-    ".cube",
-    ".flt",
-)
+_INTERLEAVES = (".bsq", ".bil", ".bip")
+RAW = (".img", ".dat", *_INTERLEAVES, ".raw", ".bin", ".rfl", ".rdn", ".cube", ".flt")
 """Suffixes of raw data files."""
 _LONGEST_LINE = 1000
 """Length at which lists in a written header are broken into lines."""
@@ -37,74 +26,19 @@ _LONGEST_READ = 9000
 _LARGEST = 16 * 2**20
 """Largest header in bytes; one of 10,000 bands has about 300 thousand."""
 _NEEDED = ("samples", "lines", "bands")
-_BYTES = {
-    "1": "1",
-    "2": "2",
-    "3": "4",
-    "4": "4",
-    "5": "8",
-    "6": "8",
-    "9": "16",
-    "12": "2",
-    "13": "4",
-    "14": "8",
-    "15": "8",
-}
+_BYTES = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 9: 16, 12: 2, 13: 4, 14: 8, 15: 8}
 """Bytes of a value by ENVI's ``data type``."""
-_NOT_PIXELS = (
-    ".hdr",
-    ".xml",
-    ".ovr",
-    ".msk",
-    ".qml",
-    ".qmd",
-    ".prj",
-    ".txt",
-    ".csv",
-    ".json",
-    ".tfw",
-    ".wld",
-    ".enp",
-    ".sta",
-    ".jpg",
-    ".png",
-    ".pdf",
-    ".zip",
-    ".gpkg",
-    ".shp",
-    ".dbf",
-    ".shx",
-    ".cpg",
-    ".clr",
-    ".stx",
-    ".kml",
+_NOT_PIXELS = re.compile(
+    r".*\.(hdr|xml|ovr|msk|qml|qmd|prj|txt|csv|json|tfw|wld|enp|sta|jpg|png|pdf|zip|gpkg|shp|"
+    r"dbf|shx|cpg|clr|stx|kml)",
+    re.IGNORECASE | re.DOTALL,
 )
-"""Suffixes of files next to a header that are not its data file."""
+"""Names of files next to a header that are not its data file."""
+_FORMATS = rb"II\*\0|MM\0\*|II\+\0|MM\0\+|EHFA_HEADER_TAG|\x89PNG|\xff\xd8\xff|\x89HDF"
+"""First bytes of the images that a header may accompany."""
 _OTHERS = (
-    b"II*\0",
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
-    b"EHFA_HEADER_TAG",
-    b"\x89PNG",
-    b"\xff\xd8\xff",
-    b"\x89HDF",
-    b"CDF",
-    b"MATLAB ",
-    b"PK\x03\x04",
-    b"\x93NUMPY",
-    b"NITF",
-    b"HEAD74",
-    b"HEADER",
-    b"SQLite",
-    b"GIF8",
-    b"BM",
-    b"\0\0\0\x0cjP",
-    b"\xff\x4f\xff\x51",
-    b"SIMPLE",
-    b"RIFF",
-    b"<",
-    b"{",
+    _FORMATS + rb"|CDF|MATLAB |PK\x03\x04|\x93NUMPY|NITF|HEAD74|HEADER|SQLite|GIF8|BM|"
+    rb"\0\0\0\x0cjP|\xff\x4f\xff\x51|SIMPLE|RIFF|<|\{"
 )
 """First bytes of files in other formats, and rarely of raw pixels."""
 _BLANK = codecs.BOM_UTF8 + b" \t\r\n"
@@ -131,19 +65,17 @@ class RasterHeader:
     @property
     def size(self) -> int | None:
         """Size that the data file must have in bytes; None if unknown."""
-        entry = self.entries.get
-        if self.esri:
-            factors = [entry("nrows"), entry("ncols"), entry("nbands", "1")]
-            factors.append(entry("nbits", "8"))
-            offset, divisor = entry("skipbytes"), 8
-        elif entry("file_compression", "0").strip() not in {"", "0"}:
+        entries: dict[str, str] = {"nbands": "1", "nbits": "8", **self.entries}
+        if not self.esri and entries.get("file_compression", "0").strip() not in {"", "0"}:
             return None
-        else:
-            factors = [*map(entry, _NEEDED), _BYTES.get(entry("data_type", ""))]
-            offset, divisor = entry("header_offset"), 1
+        sides = ("nrows", "ncols", "nbands") if self.esri else _NEEDED
+        offset = entries.get("skipbytes" if self.esri else "header_offset") or "0"
         try:
-            return int(offset or 0) + prod(int(part or "") for part in factors) // divisor
-        except ValueError:
+            values = prod(int(entries[side]) for side in sides)
+            if self.esri:
+                return int(offset) + values * int(entries["nbits"]) // 8
+            return int(offset) + values * _BYTES[int(entries["data_type"])]
+        except (KeyError, ValueError):
             return None
 
 
@@ -203,9 +135,8 @@ def _decoded(raw: bytes) -> tuple[str, bool]:
     try:
         return raw.decode("utf-8"), True
     except UnicodeDecodeError:
-        pass
-    # Five bytes are undefined in cp1252.
-    return raw.decode("cp1252", "replace").replace("\ufffd", "?"), False
+        # Five bytes are undefined in cp1252.
+        return raw.decode("cp1252", "replace").replace("\ufffd", "?"), False
 
 
 _LINE = re.compile(
@@ -253,14 +184,12 @@ def _is_usual(text: str, entries: Mapping[str, str]) -> bool:
     """Tell whether GDAL reads the same entries from this text."""
     lines = _LINE.findall(text.replace("\r\n", "\n"))
     keys = [re.sub("[ _]", "_", key) for key, _ in lines]
+    values = [" ".join(value.split()) for _, value in lines]
     return (
         not _COMMENT.search(text)
         and text.count("{") == text.count("}")
         and len(keys) == len(entries)
-        and all(
-            entries.get(key) == " ".join(value.split())
-            for key, (_, value) in zip(keys, lines, strict=True)
-        )
+        and [entries.get(key) for key in keys] == values
     )
 
 
@@ -282,7 +211,7 @@ def find_header(data: Path) -> RasterHeader | None:
     Raw pixels may begin like a file of another format, so a header that asks for exactly
     the size of the file is believed.
     """
-    if data.suffix.lower() in _NOT_PIXELS or not data.is_file():
+    if _NOT_PIXELS.fullmatch(data.name) or not data.is_file():
         return None
     for path in headers_of(data):
         try:
@@ -290,8 +219,7 @@ def find_header(data: Path) -> RasterHeader | None:
         except SceneError:
             continue
         fits = header.size == data.stat().st_size
-        other = not fits and _head(data).lstrip(_BLANK).startswith(_OTHERS)
-        if header.raw and not other:
+        if header.raw and (fits or not re.match(_OTHERS, _head(data).lstrip(_BLANK))):
             return header
     return None
 
@@ -327,13 +255,10 @@ def _data_file(path: Path, _changed: int) -> Path:
     if header.raw:
         least = header.size or 0
         names = [stem, *(stem + suffix for suffix in RAW)]
-        names += [
-            name
-            for name in same_stem
-            if not name.endswith(_NOT_PIXELS) and files[name].stat().st_size >= least
-        ]
+        others = [name for name in same_stem if not _NOT_PIXELS.fullmatch(name)]
+        names += [name for name in others if files[name].stat().st_size >= least]
     else:
-        names = [name for name in same_stem if _head(files[name]).startswith(_OTHERS[:8])]
+        names = [name for name in same_stem if re.match(_FORMATS, _head(files[name]))]
     candidates = [files[name] for name in names if name in files]
     if not candidates:
         size = "" if header.size is None else f" of {header.size:,} bytes"
@@ -361,11 +286,9 @@ def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]
     with tempfile.TemporaryDirectory(prefix="hypercover-header-") as folder:
         pixels = Path(folder) / "pixels.bin"
         pixels.symlink_to(data.absolute())
-        for old, new in (
-            (f"{data.name}.aux.xml", "pixels.bin.aux.xml"),
-            (f"{data.stem}.prj", "pixels.prj"),
-            (f"{data.stem}.clr", "pixels.clr"),
-        ):
+        pairs = {f"{data.name}.aux.xml": "pixels.bin.aux.xml"}
+        pairs |= {f"{data.stem}{suffix}": f"pixels{suffix}" for suffix in (".prj", ".clr")}
+        for old, new in pairs.items():
             if data.with_name(old).is_file():
                 pixels.with_name(new).symlink_to(data.with_name(old).absolute())
         entries = header.entries.items()
@@ -406,9 +329,7 @@ def finish_header(header: Path, draft: Path, description: str, more: str = "") -
     own = "{\n" + str(draft) + "}"
     text = text.replace(own, "{" + one_line(description) + "}", 1)
     if more:
-        text = text.replace(
-            "file type = ENVI Standard", "file type = ENVI Classification", 1
-        )
+        text = text.replace("= ENVI Standard", "= ENVI Classification", 1)
     lines = map(_broken, (text + more).split("\n"))
     header.write_text("\n".join(lines), encoding="utf-8")
 
@@ -431,7 +352,7 @@ def class_lines(legend: Legend) -> str:
     ENVI numbers classes from 0 without gaps, so codes without a class get an entry too.
     """
     names = {0: "Unlabelled"} | {entry.code: list_item(entry.name) for entry in legend}
-    colors = {0: (0, 0, 0)} | {entry.code: entry.rgb for entry in legend}
+    colors = {entry.code: entry.rgb for entry in legend}
     count = max(names) + 1
     lookup = (str(part) for code in range(count) for part in colors.get(code, (0, 0, 0)))
     named = (names.get(code, f"Class {code}") for code in range(count))

@@ -12,11 +12,9 @@ import numpy as np
 
 from hypercover.errors import SceneError
 from hypercover.files import atomic
-from hypercover.scene.io import named_arrays
-from hypercover.scene.io.limits import check_unpacking
-from hypercover.scene.io.named_arrays import BAND_LISTS, NamedArray
+from hypercover.memory import check_unpacking
+from hypercover.scene.io.named_arrays import NamedArray, explain_damage, plain_attributes
 from hypercover.scene.metadata import clean_header
-from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import Indices, LazyArray, Tile, bounding_slice
 from hypercover.types import Array, Progress
@@ -24,14 +22,10 @@ from hypercover.types import Array, Progress
 _MOST_OBJECTS = 10_000
 """Objects of one file that are listed."""
 _LONGEST_TEXT = 10_000
-_MOST_ATTRIBUTES, _LONGEST_LIST = 1000, 10_000
-"""Attributes of a file that are read, and entries of a list among them."""
 _SHORT_LIST = 16
 """Entries of a list that is not one of a value for each band."""
-_BAND_KEYS = BAND_LISTS | {"scalefactor", "addoffset", "offset", "gains", "offsets"}
 _PHANTOM = "This is a netCDF dimension but not a netCDF variable"
 """Name that NetCDF 4 gives to the scale of an axis without values."""
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
 def list_arrays(path: Path, *, reversed_axes: bool = False) -> list[NamedArray]:
@@ -59,7 +53,7 @@ def _opened(path: Path) -> Iterator[Any]:
     import h5py
     import hdf5plugin  # noqa: F401  (registers the compression filters)
 
-    with named_arrays.explain_damage(path, "HDF5", _BROKEN), h5py.File(path, "r") as file:
+    with explain_damage(path, "HDF5"), h5py.File(path, "r") as file:
         yield file
 
 
@@ -80,7 +74,7 @@ def read_attributes(path: Path, group: str = "/") -> dict[str, Any]:
         inside = link is None or isinstance(link, h5py.HardLink)
         if not inside or not isinstance(file.get(group), h5py.Group):
             return {}
-        return _plain(file[group].attrs, _MOST_ATTRIBUTES, _LONGEST_LIST)
+        return plain_attributes(file[group].attrs, 1000)
 
 
 def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
@@ -112,8 +106,8 @@ def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
                 waiting.append((f"{prefix}{key}/", item))
             elif isinstance(item, h5py.Dataset):
                 # NetCDF 4 represents an axis without values like this.
-                title = _plain(item.attrs).get("NAME") if "NAME" in item.attrs else ""
-                if not str(title).startswith(_PHANTOM):
+                title = plain_attributes(item.attrs, 100) if "NAME" in item.attrs else {}
+                if not str(title.get("NAME")).startswith(_PHANTOM):
                     yield prefix + key, item
 
 
@@ -139,7 +133,7 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedAr
         lazy = LazyArray(shape, dtype, partial(_fetch, path, name))
         return lazy.reordered(order) if order else lazy
 
-    attrs = _plain(dataset.attrs)
+    attrs = plain_attributes(dataset.attrs, 100, _SHORT_LIST)
     return NamedArray(name, shape[::step], kind, read, dims, attrs, _around(dataset))
 
 
@@ -149,7 +143,7 @@ def _around(dataset: Any) -> dict[str, Any]:
     group = dataset
     while group.name != "/":
         group = group.parent
-        attrs |= _plain(group.attrs) | attrs
+        attrs |= plain_attributes(group.attrs, 100, _SHORT_LIST) | attrs
     return attrs
 
 
@@ -182,20 +176,6 @@ def _dims(dataset: Any, count: int) -> tuple[str, ...]:
         attached = dimension[0].name.rsplit("/", 1)[-1] if len(dimension) else ""
         names.append(dimension.label or scale or attached)
     return tuple(names) if all(names) else ()
-
-
-def _plain(attrs: Any, most: int = 100, longest: int = _SHORT_LIST) -> dict[str, Any]:
-    """Keep the attributes that are text, single numbers or lists of numbers."""
-    plain: dict[str, Any] = {}
-    for key in list(attrs)[:most]:
-        try:
-            value = attrs[key]
-        except _BROKEN:
-            continue
-        # A range, several no-data values, or one value for each band.
-        limit = _LONGEST_LIST if normalized_key(key) in _BAND_KEYS else longest
-        plain[str(key)] = named_arrays.plain_attribute(value, limit)
-    return {key: value for key, value in plain.items() if value is not None}
 
 
 def _fetch(path: Path, name: str, indices: Indices) -> Array:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hypercover.scene.io.limits import check_memory, check_unpacking
+from hypercover.memory import check_memory, check_unpacking
 from hypercover.scene.io.named_arrays import NamedArray, explain_damage
 from hypercover.types import Array
 
@@ -43,7 +43,6 @@ _NUMERIC = range(6, 16)
 _COMPLEX, _LOGICAL = 0x800, 0x200
 _LONGEST_NAME, _MOST_AXES, _MOST_ARRAYS = 4096, 32, 10_000
 _CHUNK = 2**20
-_BROKEN = (ValueError, OSError, EOFError, OverflowError, struct.error, zlib.error)
 
 
 class _DamageError(ValueError):
@@ -154,7 +153,7 @@ class _Source:
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
     """Open a file behind its header, with its byte order; explain any damage."""
     damage = "damaged, older than version 5"
-    with explain_damage(path, "MATLAB", _BROKEN, damage), path.open("rb") as file:
+    with explain_damage(path, "MATLAB", damage), path.open("rb") as file:
         header = file.read(_HEADER)
         order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
         if order is None:

@@ -1,7 +1,7 @@
 """The named arrays of a file, and which of them is the image and which the labels."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hypercover.errors import LabelError, SceneError
+from hypercover.errors import HypercoverError, LabelError, SceneError
 from hypercover.scene.io.axes import Sizes, axis_role
 from hypercover.scene.labels import shortlist
 from hypercover.scene.nodata import normalized_key
@@ -30,11 +30,13 @@ from hypercover.types import Array
 
 Data = Array | LazyArray
 
+_BAND_LISTS = frozenset({*NUMBERS, *CENTRES, *WIDTHS, *GOOD})
+"""Names of lists with an entry for each band, in the spelling of `normalized_key`."""
+_BAND_KEYS = _BAND_LISTS | {"scalefactor", "addoffset", "offset", "gains", "offsets"}
+
 
 @contextmanager
-def explain_damage(
-    path: Path, kind: str, broken: tuple[type[Exception], ...], damage: str = "damaged"
-) -> Iterator[None]:
+def explain_damage(path: Path, kind: str, damage: str = "damaged") -> Iterator[None]:
     """Turn the errors of a reader on a damaged file into one that says what to do.
 
     Raises
@@ -43,17 +45,39 @@ def explain_damage(
     """
     try:
         yield
-    except SceneError:
+    except HypercoverError:
         raise
-    except broken as error:
+    # Libraries raise almost anything on bytes that were made to break them.
+    except Exception as error:
         raise SceneError(
             f"{path} cannot be read as {kind}: it is {damage} or cut short; copy or "
             "download it again."
         ) from error
 
 
-def plain_attribute(value: Any, longest: int) -> str | float | tuple[float, ...] | None:
-    """Return an attribute that is text, one number or a short list of numbers; else None."""
+def plain_attributes(
+    attrs: Any, most: int | None = None, longest: int = 10_000
+) -> dict[str, Any]:
+    """Return the first attributes that are text, single numbers or lists of numbers.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Those of an array, a group or a file; what cannot be read is skipped.
+    most : int, optional
+        How many are looked at.
+    longest : int
+        Longest list; a list with a value for each band may have 10,000.
+    """
+    plain: dict[str, Any] = {}
+    for key in list(attrs)[:most]:
+        limit = 10_000 if normalized_key(key) in _BAND_KEYS else longest
+        with suppress(Exception):
+            plain[str(key)] = _plain(attrs[key], limit)
+    return {key: value for key, value in plain.items() if value is not None}
+
+
+def _plain(value: Any, longest: int) -> str | float | tuple[float, ...] | None:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     if isinstance(value, np.ndarray):
@@ -453,9 +477,6 @@ def choose_labels(
     )
 
 
-BAND_LISTS = frozenset({*NUMBERS, *CENTRES, *WIDTHS, *GOOD})
-"""Names of lists with an entry for each band, in the spelling of `normalized_key`."""
-
 _LOWEST_CENTRE = 300.0
 """A list called ``bands`` that starts above this holds wavelengths in nm."""
 
@@ -465,7 +486,7 @@ def is_band_list(array: NamedArray) -> bool:
     return (
         array.is_numeric
         and (len(array.flat_shape) == 1 or array.shape == (1,))
-        and array.key in BAND_LISTS
+        and array.key in _BAND_LISTS
     )
 
 
@@ -479,7 +500,7 @@ def attribute_lists(image: NamedArray) -> list[NamedArray]:
     return [
         NamedArray(key, (len(value),), "f", partial(np.asarray, value, float), attrs=units)
         for key, value in lists.items()
-        if normalized_key(key) in BAND_LISTS
+        if normalized_key(key) in _BAND_LISTS
     ]
 
 

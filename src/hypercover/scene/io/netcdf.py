@@ -9,27 +9,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hypercover.memory import check_memory
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io import named_arrays
 from hypercover.scene.io.gdal import crs_wkt
-from hypercover.scene.io.limits import check_memory
-from hypercover.scene.io.named_arrays import NamedArray, NamedArrays
+from hypercover.scene.io.named_arrays import (
+    NamedArray,
+    NamedArrays,
+    explain_damage,
+    plain_attributes,
+)
 from hypercover.types import Array
 
-_BROKEN = (
-    TypeError,
-    ValueError,
-    OSError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    EOFError,
-    MemoryError,
-    AttributeError,
-    AssertionError,
-)
-_LONGEST_LIST = 10_000
-"""Entries of a list that an attribute may hold."""
 _AXIS, _FLATTENING = 6_378_137.0, 298.257_223_563
 """Semi-major axis (m) and inverse flattening of the ellipsoid of WGS 84."""
 _REGULAR = 1e-3
@@ -41,10 +31,7 @@ def _opened(path: Path) -> Iterator[Any]:
     """Open a file for reading; errors of SciPy become one about damage."""
     from scipy.io import netcdf_file
 
-    with (
-        named_arrays.explain_damage(path, "NetCDF", _BROKEN),
-        netcdf_file(str(path), "r", mmap=False) as file,
-    ):
+    with explain_damage(path, "NetCDF"), netcdf_file(str(path), "r", mmap=False) as file:
         yield file
 
 
@@ -57,24 +44,14 @@ def list_arrays(path: Path) -> list[NamedArray]:
         If it is damaged or cut short.
     """
     with _opened(path) as file:
-        around = _attributes(file)
+        around = plain_attributes(file._attributes)
         arrays = []
         for name, variable in file.variables.items():
             read = partial(_read, path, name)
             shape, dims = tuple(variable.shape), tuple(variable.dimensions)
-            kind, attrs = variable.data.dtype.kind, _attributes(variable)
+            kind, attrs = variable.data.dtype.kind, plain_attributes(variable._attributes)
             arrays.append(NamedArray(name, shape, kind, read, dims, attrs, around))
         return arrays
-
-
-def _attributes(item: Any) -> dict[str, Any]:
-    """Return the text and number attributes of a variable or of the file."""
-    attrs = vars(item).get("_attributes", {})
-    plain = {
-        key: named_arrays.plain_attribute(value, _LONGEST_LIST)
-        for key, value in attrs.items()
-    }
-    return {key: value for key, value in plain.items() if value is not None}
 
 
 def _read(path: Path, name: str) -> Array:

@@ -16,12 +16,12 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from hypercover.errors import SceneError, counted
+from hypercover.memory import check_cube_size, check_memory, check_unpacking
 from hypercover.scene.encoding import header_from_attributes
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io import class_tables, envi, gdal, geotiff
 from hypercover.scene.io.file_types import FileType, detect_type
 from hypercover.scene.io.gdal import is_vrt, open_raster, vrt_allowed, vrt_sources
-from hypercover.scene.io.limits import check_cube_size, check_memory, check_unpacking
 from hypercover.scene.labels import LabelMap
 from hypercover.scene.metadata import GAINS, OFFSETS, clean_header, format_list, with_header
 from hypercover.scene.nodata import (

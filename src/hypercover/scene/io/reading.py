@@ -14,7 +14,7 @@ from hypercover.errors import LabelError, SceneError, counted
 from hypercover.files import find_ignoring_case
 from hypercover.scene.datasets.catalog import with_known_bands, with_known_image
 from hypercover.scene.grid import Grid
-from hypercover.scene.io import hyperspectral_products, multispectral_products, raster
+from hypercover.scene.io import raster, satellite_products
 from hypercover.scene.io.array_files import ARRAY_READERS, ArrayFile
 from hypercover.scene.io.class_tables import read_legend
 from hypercover.scene.io.file_types import FileType, detect_type, local_file
@@ -46,11 +46,11 @@ _ENMAP_IMAGE = re.compile(
 )
 _SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
 _PRODUCTS: dict[re.Pattern[str], Callable[[Path, str | None], Scene]] = {
-    re.compile(r"ENMAP.*METADATA\.XML", re.IGNORECASE): hyperspectral_products.read_enmap,
-    _SENTINEL2: multispectral_products.read_sentinel2,
+    re.compile(r"ENMAP.*METADATA\.XML", re.IGNORECASE): satellite_products.read_enmap,
+    _SENTINEL2: satellite_products.read_sentinel2,
     re.compile(
         r"L.*\d.*_MTL\.(txt|xml|json)|MTL\.(txt|xml|json)", re.IGNORECASE
-    ): multispectral_products.read_landsat,
+    ): satellite_products.read_landsat,
 }
 """Readers of products by the name of their metadata file."""
 
@@ -202,10 +202,10 @@ def _image(
             )
         return raster.read_image(file), None
     arrays = ArrayFile(file, file_type)
-    if variable is None and hyperspectral_products.is_prisma(arrays.members):
-        return hyperspectral_products.read_prisma(file, arrays.members), None
-    if variable is None and hyperspectral_products.is_emit(arrays.members):
-        return hyperspectral_products.read_emit(file, arrays.members), None
+    if variable is None and satellite_products.is_prisma(arrays.members):
+        return satellite_products.read_prisma(file, arrays.members), None
+    if variable is None and satellite_products.is_emit(arrays.members):
+        return satellite_products.read_emit(file, arrays.members), None
     own_shapes = arrays.map_shapes(label_variable if find_labels else None)
     scene = arrays.image(variable, axes, shapes, own_shapes)
     if not find_labels:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import pydantic
@@ -45,19 +45,8 @@ Side = Annotated[int, Field(ge=1, le=2**24)]
 Crs = Annotated[Text, AfterValidator(check_crs)]
 """Coordinate reference system as WKT."""
 Transform = tuple[_Number, _Number, _Number, _Number, _Number, _Number]
-ValueType = Literal[
-    "uint8",
-    "int8",
-    "uint16",
-    "int16",
-    "uint32",
-    "int32",
-    "uint64",
-    "int64",
-    "float16",
-    "float32",
-    "float64",
-]
+ValueType = Annotated[str, Field(pattern="^(u?int(8|16|32|64)|float(16|32|64))$")]
+"""Name of a NumPy type."""
 LegendEntry = Annotated[
     Legend, PlainValidator(_legend), PlainSerializer(lambda legend: legend.to_json())
 ]

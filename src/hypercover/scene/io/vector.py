@@ -1,6 +1,7 @@
 """Labels from vector files: shapes with a class attribute, burnt into pixels."""
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -48,21 +49,9 @@ _LEAST_BYTES = 8
 _DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf"}
 """Formats that contain their shapes; others can point to files and networks."""
 
-_USUAL_FIELDS = {
-    "class",
-    "class_id",
-    "class_name",
-    "classname",
-    "code",
-    "label",
-    "labels",
-    "landcover",
-    "land_cover",
-    "category",
-    "klasse",
-    "type",
-    "gt",
-}
+_USUAL_FIELDS = re.compile(
+    "class(_id|_?name)?|code|labels?|land_?cover|category|klasse|type|gt", re.IGNORECASE
+)
 
 
 class _LinkError(ValueError):
@@ -445,7 +434,7 @@ def _field(path: Path, info: dict[str, Any], name: str | None) -> str:
         raise LabelError(
             f"{path} has no attribute {name!r}; choose with --label-field one of: {choices}."
         )
-    usual = [name for name in names if name.lower() in _USUAL_FIELDS]
+    usual = [name for name in names if _USUAL_FIELDS.fullmatch(name)]
     for candidates in (names, usual):
         if len(candidates) == 1:
             return candidates[0]
