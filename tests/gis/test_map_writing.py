@@ -24,7 +24,7 @@ from hypercover.gis.map_writing import (
 )
 from hypercover.gis.style import palette_style
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.geotiff import category_xml, printable
+from hypercover.scene.io.class_tables import category_xml, printable
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.split import Split

@@ -23,7 +23,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Affine2D, Transform
 
 from hypercover.files import atomic
-from hypercover.scene.io.geotiff import printable
+from hypercover.scene.io.class_tables import printable
 from hypercover.types import Bytes
 
 DPI = 100

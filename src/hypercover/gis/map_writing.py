@@ -13,8 +13,8 @@ from hypercover.errors import LabelError
 from hypercover.evaluation.predictions import Predictions
 from hypercover.gis.style import fraction_style, palette_style
 from hypercover.scene.grid import Grid, grid_of
-from hypercover.scene.io.geotiff import class_raster_writer, geotiff_writer
 from hypercover.scene.io.raster import open_dataset
+from hypercover.scene.io.writing import class_raster_writer, geotiff_writer
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.metadata import Origin
 from hypercover.splits.split import PARTS

@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from hypercover.scene.io.geotiff import printable, sidecar
+from hypercover.scene.io.class_tables import printable, sidecar
 from hypercover.scene.legend import Legend
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"

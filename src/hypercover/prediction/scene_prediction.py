@@ -24,7 +24,7 @@ from hypercover.evaluation.calibration import apply_temperature
 from hypercover.memory import available_bytes
 from hypercover.scene.grid import with_coordinates, with_grid
 from hypercover.scene.io.gdal import gdal_env
-from hypercover.scene.io.geotiff import MAP_BLOCK, code_type
+from hypercover.scene.io.writing import MAP_BLOCK, code_type
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.scene import Scene, blank_invalid, check_magnitude, largest_of
 from hypercover.scene.tile_store import TileStore

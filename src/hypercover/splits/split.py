@@ -18,8 +18,8 @@ from hypercover.errors import LabelError, SplitError, counted
 from hypercover.files import file_sha256, make_folder, read_checksummed, write_checksummed
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.gdal import GDAL_ERRORS, open_raster
-from hypercover.scene.io.geotiff import class_raster_writer
 from hypercover.scene.io.sample_metadata import validated
+from hypercover.scene.io.writing import class_raster_writer
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.samples import Samples, check_window
 from hypercover.splits.audit import audit_table

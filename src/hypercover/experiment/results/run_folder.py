@@ -13,7 +13,7 @@ from hypercover.experiment.config.schema import Experiment
 from hypercover.files import DRAFT, file_sha256
 from hypercover.jobs.plan import FOLDER
 from hypercover.jobs.task_files import TaskFiles, is_unchanged, result_of
-from hypercover.scene.io.geotiff import sidecar
+from hypercover.scene.io.class_tables import sidecar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,7 +19,7 @@ from hypercover.errors import SceneError, counted
 from hypercover.memory import check_cube_size, check_memory, check_unpacking
 from hypercover.scene.encoding import header_from_attributes
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io import class_tables, envi, gdal, geotiff
+from hypercover.scene.io import class_tables, envi, gdal
 from hypercover.scene.io.file_types import FileType, detect_type
 from hypercover.scene.io.gdal import is_vrt, open_raster, vrt_allowed, vrt_sources
 from hypercover.scene.labels import LabelMap
@@ -84,12 +84,23 @@ def check_raster(dataset: Any, path: Path) -> None:
         files = [Path(file) for file in dataset.files]
         stored = sum(file.stat().st_size for file in files if file.is_file())
         check_unpacking(width * height * sum(items), stored, f"The image {path}")
+    check_length(dataset, path)
+
+
+def check_length(dataset: Any, path: Path) -> None:
+    """Refuse a raster that is cut short.
+
+    Raises
+    ------
+    SceneError
+        If the file is shorter than its header says.
+    """
     if dataset.driver == "GTiff":
         needed = max(_block_ends(dataset), default=0)
     elif dataset.driver in {"ENVI", "LAN", "EHdr"}:
         needed = _raw_length(dataset, path)
     else:
-        dataset.read(count, window=Window(0, height - 1, width, 1))
+        dataset.read(dataset.count, window=Window(0, dataset.height - 1, dataset.width, 1))
         return
     if (found := path.stat().st_size) < needed:
         raise SceneError(
@@ -492,7 +503,7 @@ def read_raster_labels(path: Path) -> LabelMap:
         style_names
         | class_tables.read_trailer_names(path)
         | {code: name.strip() for code, name in enumerate(listed) if name.strip()}
-        | geotiff.read_category_names(data)
+        | class_tables.read_category_names(data)
     )
     return LabelMap.of(
         layer.values,

@@ -1,25 +1,28 @@
 """Writing cubes and label maps as GeoTIFF, ENVI or HDF5."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 from hypercover.errors import CallError, OutputError, SceneError
 from hypercover.files import atomic, check_writable, remove_abandoned_drafts, write_text
 from hypercover.scene.encoding import with_fill_value
 from hypercover.scene.file_identity import companions
 from hypercover.scene.grid import Grid
+from hypercover.scene.io.class_tables import category_xml, printable, sidecar
 from hypercover.scene.io.envi import class_lines, finish_header, list_item
-from hypercover.scene.io.gdal import create_raster, explained_write
-from hypercover.scene.io.geotiff import category_xml, class_raster_writer, sidecar
+from hypercover.scene.io.gdal import copy_raster, create_raster, explained_write
 from hypercover.scene.io.hdf5 import write_hdf5
-from hypercover.scene.io.raster import check_raster, dataset_grid, open_dataset
+from hypercover.scene.io.raster import check_length, dataset_grid, open_dataset
 from hypercover.scene.labels import as_codes, check_size, grid_offset
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import GAINS, OFFSETS, clean_header, header_numbers
@@ -30,28 +33,30 @@ from hypercover.scene.wavelengths import BandTable, band_tags
 from hypercover.types import Codes, Progress
 
 _DRIVERS = {
-    ".tif": "GTiff",
-    ".tiff": "GTiff",
-    ".hdr": "ENVI",
-    ".img": "ENVI",
-    ".dat": "ENVI",
-    ".bsq": "ENVI",
-    ".bil": "ENVI",
-    ".bip": "ENVI",
-    ".h5": "HDF5",
-    ".hdf5": "HDF5",
+    **dict.fromkeys((".tif", ".tiff"), "GTiff"),
+    **dict.fromkeys((".hdr", ".img", ".dat", ".bsq", ".bil", ".bip"), "ENVI"),
+    **dict.fromkeys((".h5", ".hdf5"), "HDF5"),
 }
 
+MAP_BLOCK = 256
+"""Side in pixels of the tiles of a map; those of an image hold many bands."""
 _GTIFF = {
+    "driver": "GTiff",
     "tiled": True,
+    "blockxsize": MAP_BLOCK,
+    "blockysize": MAP_BLOCK,
+    "compress": "deflate",
+    "bigtiff": "if_safer",
+}
+_IMAGE = {
+    "interleave": "pixel",
     "blockxsize": IMAGE_BLOCK,
     "blockysize": IMAGE_BLOCK,
-    "compress": "deflate",
+    "predictor": 1,
     "zlevel": 4,
-    "bigtiff": "IF_SAFER",
     # GDAL would take the fourth of four bands of bytes for alpha.
-    "photometric": "MINISBLACK",
-    "alpha": "NO",
+    "photometric": "minisblack",
+    "alpha": "no",
 }
 
 _UNLABELLED = "Unlabelled"
@@ -162,7 +167,7 @@ def write_scene(
     """
     target = Path(path)
     driver = driver_for(target)
-    options = _options(driver, target, interleave)
+    order = _interleave(target, interleave)
     scene = with_fill_value(scene)
     origin = (key for key, applies in scene.origin.items() if applies)
     tags = {**(tags or {}), **{f"HYPERCOVER_{key.upper()}": "yes" for key in origin}}
@@ -172,9 +177,15 @@ def write_scene(
         tiles = read_tiles(scene, store)
         return write_hdf5(scene, target, tiles, tags=tags, progress=progress)
     dtype = _storable(scene.cube.dtype, driver)
-    options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
-    description = scene.header.get("description", scene.name)
-    with _draft(target, scene.grid, driver, options, description=description) as file:
+    options: dict[str, Any]
+    if driver == "ENVI":
+        description = scene.header.get("description", scene.name)
+        options = {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
+        writer = _envi_writer(target, scene.grid, description, interleave=order, **options)
+    else:
+        options = {"nodata": scene.nodata, "band_names": ("",) * scene.n_bands, **_IMAGE}
+        writer = geotiff_writer(target, scene.grid, dtype, **options)
+    with writer as file:
         _describe(file, scene, driver, tags)
         for tile, values in read_tiles(scene, store):
             window = (tile.rows.start, tile.rows.stop), (tile.cols.start, tile.cols.stop)
@@ -237,18 +248,16 @@ def write_labels(
         with writer as raster:
             raster.write(codes, 1)
         return target
-    options = {"count": 1, "dtype": codes.dtype, "nodata": 0}
-    header = {"description": target.stem, "more": class_lines(legend)}
-    with _draft(target, grid, driver, options, **header) as file:
+    data, options = data_path(target), {"count": 1, "dtype": codes.dtype, "nodata": 0}
+    with _envi_writer(target, grid, target.stem, class_lines(legend), **options) as file:
         file.write(codes, 1)
-    data = data_path(target)
     # The lists of a header cannot hold every character; the sidecar can.
     if any(list_item(name) != name for name in legend.names):
         write_text(sidecar(data), category_xml(legend, _UNLABELLED))
     return data
 
 
-def _options(driver: str, path: Path, interleave: str | None) -> dict[str, Any]:
+def _interleave(path: Path, interleave: str | None) -> str:
     suffix = path.suffix.lower().strip(".")
     order = (interleave or (suffix if suffix in {"bil", "bip"} else "bsq")).lower()
     if order not in {"bsq", "bil", "bip"}:
@@ -256,7 +265,7 @@ def _options(driver: str, path: Path, interleave: str | None) -> dict[str, Any]:
             f"The interleave must be bsq, bil or bip, got {interleave!r}; bsq keeps "
             "whole bands together, bip whole spectra."
         )
-    return {"interleave": order} if driver == "ENVI" else dict(_GTIFF)
+    return order
 
 
 def _storable(dtype: np.dtype[Any], driver: str) -> np.dtype[Any]:
@@ -305,53 +314,210 @@ def data_path(path: Path) -> Path:
 
 
 @contextmanager
-def _draft(
-    target: Path, grid: Grid, driver: str, options: Mapping[str, Any], **header: str
-) -> Iterator[Any]:
-    """Open a raster for writing, which gets its name only when it is complete."""
-    data = data_path(target)
-    settings = dict(options) | {"height": grid.rows, "width": grid.cols, "crs": grid.crs}
+def _written(draft: Path, target: Path, grid: Grid, **profile: Any) -> Iterator[Any]:
+    """Open the draft of a raster for writing, and check that it is complete."""
+    profile |= {"height": grid.rows, "width": grid.cols}
     if grid.placed:
-        settings["transform"] = Affine(*grid.transform)
-    with ExitStack() as drafts:
-        header_draft = None
-        if driver == "ENVI":
-            header_draft = drafts.enter_context(atomic(data.with_suffix(".hdr")))
-        with atomic(data) as draft:
-            draft.touch()
-            gdal_header = draft.with_suffix(".hdr")
-            try:
-                with (
-                    explained_write(target),
-                    create_raster(draft, driver=driver, **settings) as file,
-                ):
-                    yield file
-                _check_complete(draft, grid, target)
-                if header_draft is not None:
-                    finish_header(gdal_header, draft, **header)
-                    gdal_header.replace(header_draft)
-            finally:
-                gdal_header.unlink(missing_ok=True)
-                sidecar(draft).unlink(missing_ok=True)
-            # What belongs to an older image of that name must not mix with this one.
-            sidecar(data).unlink(missing_ok=True)
-            if header_draft is not None:
-                data.with_suffix(".hdr").unlink(missing_ok=True)
-
-
-def _check_complete(draft: Path, grid: Grid, target: Path) -> None:
-    """Read back what was written: GDAL reports a full disk late or not at all."""
+        profile["transform"] = Affine(*grid.transform)
     try:
-        with open_dataset(draft) as file:
-            check_raster(file, draft)
-            written = dataset_grid(file)
+        profile["crs"] = CRS.from_user_input(grid.crs) if grid.crs else None
+    except (CRSError, ValueError) as error:
+        raise CallError(
+            f"The coordinate system {str(grid.crs)[:60]!r} of the scene is not understood; "
+            "give it as WKT or as an EPSG code."
+        ) from error
+    try:
+        with explained_write(target), create_raster(draft, **profile) as raster:
+            yield raster
+        _check_complete(draft, target)
+    finally:
+        sidecar(draft).unlink(missing_ok=True)
+
+
+def _check_complete(draft: Path, target: Path) -> Grid:
+    """Open what was written, and return its grid: GDAL may be silent about a full disk."""
+    try:
+        with open_dataset(draft) as raster:
+            check_length(raster, draft)
+            return dataset_grid(raster)
     except SceneError as error:
         raise OutputError(
             f"Cannot write {target}: what was written cannot be read again, perhaps because "
             "the disk is full; free some space or choose another folder."
         ) from error
-    if grid_offset(written, grid) > _SHIFTED:
-        raise CallError(
-            "ENVI cannot hold a georeference that is mirrored or sheared; write a GeoTIFF "
-            "(.tif) instead."
-        )
+
+
+@contextmanager
+def _envi_writer(
+    path: Path, grid: Grid, description: str, classes: str = "", **profile: Any
+) -> Iterator[Any]:
+    """Open an ENVI image for writing; its header appears last."""
+    data = data_path(path)
+    header = data.with_suffix(".hdr")
+    with atomic(header) as header_draft, atomic(data) as draft:
+        draft.touch()
+        own = draft.with_suffix(".hdr")
+        try:
+            with _written(draft, path, grid, driver="ENVI", **profile) as raster:
+                yield raster
+            if grid_offset(_check_complete(draft, path), grid) > _SHIFTED:
+                raise CallError(
+                    "ENVI cannot hold a georeference that is mirrored or sheared; write a "
+                    "GeoTIFF (.tif) instead."
+                )
+            finish_header(own, draft, description, classes)
+            own.replace(header_draft)
+        finally:
+            own.unlink(missing_ok=True)
+        # What belongs to an older image of that name must not mix with this one.
+        for stale in (sidecar(data), header):
+            stale.unlink(missing_ok=True)
+
+
+@contextmanager
+def geotiff_writer(
+    path: Path,
+    grid: Grid,
+    dtype: npt.DTypeLike,
+    *,
+    nodata: float | None = None,
+    band_names: Sequence[str] = ("",),
+    palette: Mapping[int, tuple[int, int, int]] | None = None,
+    tags: Mapping[str, str] | None = None,
+    texts: Mapping[Path, str] | None = None,
+    cloud_optimised: bool = False,
+    **profile: Any,
+) -> Iterator[Any]:
+    """Open a tiled, compressed GeoTIFF for writing window by window.
+
+    The file replaces an older one only once it is complete.
+
+    Parameters
+    ----------
+    path : Path
+    grid : Grid
+    dtype : dtype
+    nodata : float, optional
+    band_names : sequence of str
+        Description of each band; its length is the number of bands.
+    palette : mapping, optional
+        Red, green and blue by value.
+    tags : mapping, optional
+        Metadata of the file.
+    texts : mapping of Path to str, optional
+        Text files, such as class names and styles, that appear together with the raster.
+    cloud_optimised : bool
+        Whether a map of one band becomes a cloud-optimised GeoTIFF, with overviews.
+    **profile
+        Further options of GDAL's driver.
+
+    Yields
+    ------
+    rasterio dataset
+
+    Raises
+    ------
+    CallError
+        If the coordinate system of the grid is not understood.
+    OutputError
+        If the file cannot be written; an older file of that name stays.
+    """
+    floating, count = np.issubdtype(dtype, np.floating), len(band_names)
+    profile = {"interleave": "band", "predictor": 3 if floating else 1, **profile}
+    profile |= {"dtype": np.dtype(dtype).name, "nodata": nodata, "count": count}
+    with ExitStack() as drafts:
+        # Drafted first: a map must not appear where its names cannot.
+        for text_path, text in (texts or {}).items():
+            drafts.enter_context(atomic(text_path)).write_text(text, encoding="utf-8")
+        with atomic(path) as draft, explained_write(path), ExitStack() as copies:
+            if cloud_optimised and count == 1:
+                draft = copies.enter_context(_copied_to_cog(draft, path, floating))
+            with _written(draft, path, grid, **{**_GTIFF, **profile}) as raster:
+                if palette is not None:
+                    # GDAL ignores a palette that comes after the pixels.
+                    raster.write_colormap(1, palette)
+                for band, name in enumerate(band_names, start=1):
+                    if name:
+                        raster.set_band_description(band, printable(name))
+                if tags:
+                    raster.update_tags(**tags)
+                yield raster
+        # Names, statistics and overviews of an older file would be taken for those of this.
+        for suffix in (".aux.xml", ".ovr", ".msk"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def _copied_to_cog(draft: Path, target: Path, floating: bool) -> Iterator[Path]:
+    """Give a file to write tiles to in any order, which is then copied to a COG.
+
+    A COG has its overviews in front, so it can only be made of a finished map. Classes are
+    reduced to the most frequent one, numbers to their mean.
+    """
+    plain = draft.with_name(f"{draft.stem}.plain{draft.suffix}")
+    predictor, resampling = ("yes", "average") if floating else ("no", "mode")
+    options = {"predictor": predictor, "overview_resampling": resampling}
+    options |= {"compress": "deflate", "bigtiff": "if_safer"}
+    try:
+        yield plain
+        copy_raster(plain, draft, driver="COG", blocksize=MAP_BLOCK, **options)
+        _check_complete(draft, target)
+    finally:
+        plain.unlink(missing_ok=True)
+        draft.with_name(f"{draft.name}.ovr.tmp").unlink(missing_ok=True)
+
+
+def code_type(codes: npt.ArrayLike) -> type[np.uint8] | type[np.uint16]:
+    """Return the smallest pixel type that holds these class codes."""
+    return np.uint8 if np.max(codes, initial=0) <= 255 else np.uint16
+
+
+def class_raster_writer(
+    path: Path,
+    legend: Legend,
+    grid: Grid,
+    *,
+    zero: str = "no data",
+    zero_rgb: tuple[int, int, int] | None = None,
+    nodata: int | None = 0,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+    texts: Mapping[Path, str] | None = None,
+    cloud_optimised: bool = False,
+) -> AbstractContextManager[Any]:
+    """Open a class raster for writing window by window.
+
+    The pixels are uint8, or uint16 where a code is above 255. The palette is stored in
+    the GeoTIFF, the class names in ``<file>.aux.xml``, where GDAL and QGIS read them.
+
+    Parameters
+    ----------
+    path : Path
+    legend : Legend
+        Name and colour of every code that will be written.
+    grid : Grid
+    zero, zero_rgb : str and tuple
+        Name and colour of code 0; transparent without a colour.
+    nodata : int, optional
+        The code declared as no data.
+    description : str
+        Description of the band.
+    tags, texts, cloud_optimised
+        As in :func:`geotiff_writer`.
+
+    Returns
+    -------
+    context manager of a rasterio dataset
+        Codes are written with ``write(codes, 1, window=...)``.
+    """
+    return geotiff_writer(
+        path,
+        grid,
+        code_type(legend.codes),
+        nodata=nodata,
+        band_names=(description,),
+        palette={0: zero_rgb or (0, 0, 0)} | {entry.code: entry.rgb for entry in legend},
+        tags=tags,
+        texts={sidecar(path): category_xml(legend, zero, zero_rgb), **(texts or {})},
+        cloud_optimised=cloud_optimised,
+    )
