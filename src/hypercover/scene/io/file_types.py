@@ -53,18 +53,7 @@ _SUFFIXES = {
     ".h5": FileType.HDF5,
     ".hdf5": FileType.HDF5,
 }
-_RASTER_TEXT = (
-    b"ncols",
-    b"nrows",
-    b"DSAA",
-    b"P1",
-    b"P2",
-    b"P3",
-    b"P5",
-    b"P6",
-    b"P7",
-    b"ENVI",
-)
+_RASTER_TEXT = re.compile(rb"ncols|nrows|DSAA|P[123567]|ENVI")
 """First bytes of rasters that are text, or have a text header."""
 
 
@@ -95,7 +84,7 @@ def detect_type(path: Path) -> FileType:
         return _SUFFIXES[path.suffix.lower()]
     if _begins_json(head):
         return FileType.VECTOR
-    is_raster = not _is_text(head) or head.startswith(_RASTER_TEXT)
+    is_raster = not _is_text(head) or _RASTER_TEXT.match(head)
     if not is_raster and (reason := _text(path, head)):
         raise SceneError(reason)
     return FileType.RASTER
@@ -153,16 +142,8 @@ def local_file(path: str | Path) -> Path:
     return file
 
 
-_LIKELY_IMAGES = (
-    "*_MTL.txt",
-    "MTD_MSIL*.xml",
-    "*METADATA.xml",
-    "*.hdr",
-    "*.tif",
-    "*.h5",
-    "*.nc",
-    "*.mat",
-)
+_METADATA = ("*_MTL.txt", "MTD_MSIL*.xml", "*METADATA.xml")
+_LIKELY_IMAGES = (*_METADATA, "*.hdr", "*.tif", "*.h5", "*.nc", "*.mat")
 """Files to suggest where a folder was given, metadata of products first."""
 _MOST_FILES = 10_000
 
@@ -179,15 +160,11 @@ def _suggestion(folder: Path) -> str:
 _WORLD_FILES = (".tfw", ".tifw", ".wld", ".jgw", ".pgw", ".bpw", ".hdw")
 _SIDE_FILES = {
     ".aux.xml": "GDAL's metadata of an image",
-    ".ovr": "overviews of an image",
-    ".rrd": "overviews of an image",
-    ".enp": "overviews of an image",
+    **dict.fromkeys((".ovr", ".rrd", ".enp"), "overviews of an image"),
     ".msk": "the mask of an image",
-    ".aux": "statistics of an image",
-    ".sta": "statistics of an image",
+    **dict.fromkeys((".aux", ".sta"), "statistics of an image"),
     ".clr": "the colours of an image",
-    ".prj": "the coordinate system of a file",
-    ".qpj": "the coordinate system of a file",
+    **dict.fromkeys((".prj", ".qpj"), "the coordinate system of a file"),
     **dict.fromkeys(_WORLD_FILES, "the georeference of an image"),
     ".qml": "the style of a layer in QGIS",
     ".qmd": "metadata of a layer in QGIS",
@@ -216,40 +193,38 @@ def _side_file(path: Path, _head: bytes) -> str | None:
     return f"{path} holds {_SIDE_FILES[suffix]} and nothing else; give {owner}."
 
 
-_ARCHIVES = (b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")
-
-
+_ARCHIVES = re.compile(rb"\x1f\x8b|Rar!|7z\xbc\xaf|BZh|\xfd7zXZ|.{257}ustar", re.DOTALL)
 _OTHER_SHAPES = {b"PAR1": "Parquet", b"!table": "MapInfo"}
 _XML_NAMES = {b"kml": "KML", b"gpx": "GPX", b"featurecollection": "GML"}
 _XML_SHAPES = re.compile(rb"<(?:\w+:)?(kml|gpx|FeatureCollection)\b", re.IGNORECASE)
-
-
 _OTHER_RASTERS = {
     b"\x0e\x03\x13\x01": "HDF4",
     b"SIMPLE  =": "FITS",
     b"GRIB": "GRIB",
     b"PCIDSK": "PCIDSK",
 }
-_PICKLE = "a Python pickle, which could run any code"
-_DOCUMENTS = {
-    b"%PDF": "a PDF document",
-    b"\xd0\xcf\x11\xe0": "a Microsoft Office document",
-    b"\x80\x02": _PICKLE,
-    b"\x80\x03": _PICKLE,
-    b"\x80\x04": _PICKLE,
-    b"\x80\x05": _PICKLE,
+_NO_IMAGE = "not an image; give the image or label file"
+_OTHER_FILES = {
+    rb"%PDF": f"a PDF document, {_NO_IMAGE}",
+    rb"\xd0\xcf\x11\xe0": f"a Microsoft Office document, {_NO_IMAGE}",
+    rb"\x80[\x02-\x05]": f"a Python pickle, which could run any code, {_NO_IMAGE}",
+    rb"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it (git lfs pull)",
+    rb"[\xef\xbb\xbf \t\r\n]*<(?i:!doctype html|html)": (
+        "a web page, perhaps of a login; download the file again"
+    ),
 }
+"""Patterns of the first bytes, and what such a file is and what to do."""
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _TABLES = (".csv", ".tsv", ".tab")
 
 
 def _other_format(path: Path, head: bytes) -> str | None:
     """Say what a file is that is not read, and what to do; most products are archives."""
-    suffix, text = path.suffix.lower(), head.lstrip(_BLANK)
-    if suffix == ".zip" or head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
+    suffix = path.suffix.lower()
+    if suffix == ".zip" or _ARCHIVES.match(head):
         return f"{path} is an archive; unpack it and give the image or label file from it."
     shapes = [name for magic, name in _OTHER_SHAPES.items() if head.startswith(magic)]
-    if text.startswith(b"<") and (tag := _XML_SHAPES.search(head)):
+    if head.lstrip(_BLANK).startswith(b"<") and (tag := _XML_SHAPES.search(head)):
         shapes.append(_XML_NAMES[tag[1].lower()])
     if shapes or suffix == ".kmz":
         convert = shlex.join(["ogr2ogr", "shapes.gpkg", str(path)])
@@ -261,13 +236,9 @@ def _other_format(path: Path, head: bytes) -> str | None:
         if head.startswith(magic):
             convert = shlex.join(["gdal_translate", str(path), "image.tif"])
             return f"{path} is in the format {name}; save it as GeoTIFF ({convert})."
-    for magic, name in _DOCUMENTS.items():
-        if head.startswith(magic):
-            return f"{path} is {name}, not an image; give the image or label file."
-    if head.startswith(b"version https://git-lfs"):
-        return f"{path} is a Git LFS pointer, not the file itself; fetch it (git lfs pull)."
-    if text.lower().startswith((b"<!doctype html", b"<html")):
-        return f"{path} is a web page, perhaps of a login; download the file again."
+    for pattern, what in _OTHER_FILES.items():
+        if re.match(pattern, head):
+            return f"{path} is {what}."
     if suffix in _SPREADSHEETS or (suffix in _TABLES and _is_text(head)):
         return _table(path, head)
     return None
@@ -311,6 +282,12 @@ def _text(path: Path, head: bytes) -> str | None:
     return None
 
 
+_TO_POINTS = (
+    "ogr2ogr -oo 'X_POSSIBLE_NAMES=x,lon*,east*' -oo 'Y_POSSIBLE_NAMES=y,lat*,north*' "
+    "-oo AUTODETECT_TYPE=YES -a_srs EPSG:4326 points.gpkg"
+)
+
+
 def _table(path: Path, head: bytes) -> str:
     """Explain how a table of points or pixels becomes labels."""
     suffix, source, first_step = path.suffix.lower(), str(path), ""
@@ -324,25 +301,10 @@ def _table(path: Path, head: bytes) -> str:
         )
     elif suffix not in _TABLES:
         source = f"CSV:{path}"
-    convert = shlex.join(
-        [
-            "ogr2ogr",
-            "-oo",
-            "X_POSSIBLE_NAMES=x,lon*,east*",
-            "-oo",
-            "Y_POSSIBLE_NAMES=y,lat*,north*",
-            "-oo",
-            "AUTODETECT_TYPE=YES",
-            "-a_srs",
-            "EPSG:4326",
-            "points.gpkg",
-            source,
-        ]
-    )
     return (
         f"{path} is a table, not an image; points with coordinates are read as labels from a "
         f"GeoPackage:{first_step} convert it with the names of its columns and its coordinate "
-        f"system ({convert})."
+        f"system ({_TO_POINTS} {shlex.quote(source)})."
     )
 
 

@@ -102,36 +102,11 @@ for _library in ("rasterio", "pyogrio"):
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """Errors of rasterio, and those of GDAL that it does not wrap."""
 
-DRIVERS = (
-    "GTiff",
-    "ENVI",
-    "LAN",
-    "HFA",
-    "EHdr",
-    "PNG",
-    "JPEG",
-    "JP2OpenJPEG",
-    "BMP",
-    "GIF",
-    "WEBP",
-    "PNM",
-    "NITF",
-    "RST",
-    "SAGA",
-    "AAIGrid",
-    "GSAG",
-    "GSBG",
-    "GS7BG",
-    "RMF",
-    "ELAS",
-    "SGI",
-    "MFF",
-    "FIT",
-    "RRASTER",
-    "BT",
-    "DTED",
-    "USGSDEM",
-)
+_FORMATS = """
+GTiff ENVI LAN HFA EHdr PNG JPEG JP2OpenJPEG BMP GIF WEBP PNM NITF RST SAGA AAIGrid GSAG
+GSBG GS7BG RMF ELAS SGI MFF FIT RRASTER BT DTED USGSDEM
+"""
+DRIVERS = tuple(_FORMATS.split())
 """Formats with their pixels in the file or next to it. PCIDSK, VRT and others that can name
 any file or network address are excluded; VRT files must be allowed."""
 
