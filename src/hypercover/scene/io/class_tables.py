@@ -30,8 +30,6 @@ _MOST_STYLES = 50
 _DOCTYPE = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?<!DOCTYPE[^\[<>]*>", re.IGNORECASE)
 """The declaration that QGIS writes, without entities."""
 
-_HEX = re.compile("#[0-9a-fA-F]{6}")
-
 
 @dataclass(frozen=True)
 class Style:
@@ -52,14 +50,22 @@ class Style:
         """
         return _by_code(self.labels), _by_code(self.colors)
 
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, str, str]], attribute: str = "") -> "Style":
+        """Return the style of rows of value, label and colour; the last two may be empty."""
+        listed = [*rows]
+        labels = {value: label for value, label, _ in listed if label}
+        return cls(labels, {value: color for value, _, color in listed if color}, attribute)
+
 
 def _by_code(by_value: Mapping[str, str]) -> dict[int, str]:
-    by_number = {
+    codes = {
         safe_parsers.whole_number(value.strip()): text for value, text in by_value.items()
     }
-    codes = range(MAX_CODE + 1)
     return {
-        code: text for code, text in by_number.items() if code is not None and code in codes
+        code: text
+        for code, text in codes.items()
+        if code is not None and 0 <= code <= MAX_CODE
     }
 
 
@@ -89,12 +95,10 @@ def vector_style(path: Path, layer: str | None) -> Style:
 
 def _text(path: Path) -> str:
     """Read a small text file; empty if it is missing, too large or not UTF-8."""
+    if not path.is_file():
+        return ""
     try:
-        return (
-            safe_parsers.read_bounded(path, _LARGEST_STYLE).decode("utf-8-sig")
-            if path.is_file()
-            else ""
-        )
+        return safe_parsers.read_bounded(path, _LARGEST_STYLE).decode("utf-8-sig")
     except (SceneError, UnicodeDecodeError):
         return ""
 
@@ -106,12 +110,11 @@ def _layer_styles(path: Path, layer: str | None) -> list[str]:
     if not path.is_file() or not is_sqlite(path):
         return []
     columns = ["f_table_name", "styleQML", "useAsDefault"]
+    options = {"columns": columns, "read_geometry": False, "max_features": _MOST_STYLES}
     try:
         with offline_pyogrio(path) as pyogrio:
-            options = {"read_geometry": False, "max_features": _MOST_STYLES}
-            meta, _, _, data = pyogrio.raw.read(
-                path.absolute(), layer="layer_styles", columns=columns, **options
-            )
+            source = path.absolute()
+            meta, _, _, data = pyogrio.raw.read(source, layer="layer_styles", **options)
     except (DataSourceError, DataLayerError, ValueError, IndexError):
         return []
     table = dict(zip(map(str, meta["fields"]), data, strict=True))
@@ -149,30 +152,33 @@ def parse_qml(text: str) -> Style:
 
 
 def _raster_classes(entries: list[ET.Element]) -> Style:
-    labels, colors = {}, {}
-    for element in entries:
-        value, label = element.get("value", ""), element.get("label", "").strip()
-        if not value or element.get("alpha", "255") == "0":
-            continue
-        if label:
-            labels[value] = label
-        if _HEX.fullmatch(element.get("color", "")):
-            colors[value] = element.get("color", "").lower()
-    return Style(labels, colors)
+    rows = (
+        {"alpha": "255", "value": "", "label": "", "color": ""} | item.attrib
+        for item in entries
+    )
+    return Style.of(
+        (row["value"], row["label"].strip(), _hex_color(row["color"]))
+        for row in rows
+        if row["value"] and row["alpha"] != "0"
+    )
 
 
 def _vector_classes(renderer: ET.Element) -> Style:
     """Read the classes of a vector layer, where each category names its symbol."""
     symbols = renderer.findall("symbols/symbol")[:_MOST]
     by_symbol = {symbol.get("name", ""): _symbol_color(symbol) for symbol in symbols}
-    labels, colors = {}, {}
-    for element in renderer.findall("categories/category")[:_MOST]:
-        value = element.get("value", "").strip()
-        color = by_symbol.get(element.get("symbol", ""))
+    rows = []
+    for item in renderer.findall("categories/category")[:_MOST]:
+        value = item.get("value", "").strip()
+        color = by_symbol.get(item.get("symbol", ""))
         if value and color:
-            colors[value] = color
-            labels[value] = element.get("label", "").strip() or value
-    return Style(labels, colors, renderer.get("attr", "").strip('"'))
+            rows.append((value, item.get("label", "").strip() or value, color))
+    return Style.of(rows, renderer.get("attr", "").strip('"'))
+
+
+def _hex_color(text: str) -> str:
+    """Return a colour such as ``#3cb44b`` in lower case; empty for anything else."""
+    return text.lower() if re.fullmatch("#[0-9a-fA-F]{6}", text) else ""
 
 
 def _symbol_color(symbol: ET.Element) -> str:
@@ -181,9 +187,8 @@ def _symbol_color(symbol: ET.Element) -> str:
         properties = {item.get(key): item.get(value, "") for item in symbol.iter(tag)}
         for name in ("color", "fill_color", "line_color"):
             text = properties.get(name) or ""
-            parts = re.match(r"\s*(\d{1,3}),(\d{1,3}),(\d{1,3})", text)
-            levels = parts.groups() if parts else ()
-            if color := text.lower() if _HEX.fullmatch(text) else _hex(levels):
+            levels = re.match(r"\s*(\d{1,3}),(\d{1,3}),(\d{1,3})", text)
+            if color := _hex_color(text) or _hex(levels.groups() if levels else ()):
                 return color
     return ""
 
@@ -206,14 +211,9 @@ def parse_clr(text: str) -> Style:
     >>> parse_clr("1 0 100 200 Water").labels, parse_clr("1,0,100,200").colors
     ({'1': 'Water'}, {'1': '#0064c8'})
     """
-    labels, colors = {}, {}
-    for line in text.splitlines()[:_MOST]:
-        parts = _CLR.match(line)
-        if parts and (color := _hex(re.findall(r"\d+", parts[2]))):
-            colors[parts[1]] = color
-            if parts[3].strip():
-                labels[parts[1]] = parts[3].strip()
-    return Style(labels, colors)
+    lines = filter(None, map(_CLR.match, text.splitlines()[:_MOST]))
+    rows = [(line[1], line[3].strip(), _hex(re.findall(r"\d+", line[2]))) for line in lines]
+    return Style.of(row for row in rows if row[2])
 
 
 _NAMES_AT = 16 * 128
@@ -298,8 +298,8 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
         named = [entry for entry in entries if entry[0]]
         given = {code: color for code, _, color in named if color}
         colors = class_colors({code: name for code, name, _ in named}, given)
-        classes = [LandClass(code, name, colors[code]) for code, name, _ in named]
-        legend = Legend(tuple(classes), zero)
+        classes = tuple(LandClass(code, name, colors[code]) for code, name, _ in named)
+        legend = Legend(classes, zero)
     except LabelError as error:
         raise LabelError(f"In the class table {path}: {error}") from error
     except _BROKEN as error:
@@ -409,11 +409,14 @@ def _color(row: Mapping[str, Any], where: str) -> str | None:
     if not text:
         return None
     numbers = _LEVELS.fullmatch(text)
-    if numbers and (color := _hex(numbers.groups())):
-        return color
-    if re.fullmatch("#?[0-9a-fA-F]{6}", text):
-        return "#" + text.removeprefix("#").lower()
-    raise LabelError(f"{where} has the colour {text[:40]!r}; write #3cb44b or 60, 180, 75.")
+    color = _hex(numbers.groups() if numbers else ()) or _hex_color(
+        f"#{text.removeprefix('#')}"
+    )
+    if not color:
+        raise LabelError(
+            f"{where} has the colour {text[:40]!r}; write #3cb44b or 60, 180, 75."
+        )
+    return color
 
 
 def _text_of(cell: object) -> str:
@@ -446,11 +449,6 @@ def read_category_names(path: Path) -> dict[int, str]:
     return {code: name for code, name in enumerate(names) if name} or _table_names(band)
 
 
-_VALUE_COLUMNS = {"value", "classvalue", "code"}
-_NAME_COLUMNS = {"class", "classname", "name", "label"}
-"""Columns of an attribute table by name, for tables without column usages."""
-
-
 def _table_names(band: ET.Element) -> dict[int, str]:
     """Read class names by value from the raster attribute table of a band."""
     table = band.find("GDALRasterAttributeTable")
@@ -460,8 +458,8 @@ def _table_names(band: ET.Element) -> dict[int, str]:
     usages = [(column.findtext("Usage") or "").strip() for column in columns]
     heads = [(column.findtext("Name") or "").lower() for column in columns]
     heads = [head.replace("_", "").strip() for head in heads]
-    value = _column(usages, heads, "5", _VALUE_COLUMNS)
-    name = _column(usages, heads, "2", _NAME_COLUMNS)
+    value = _column(usages, heads, "5", {"value", "classvalue", "code"})
+    name = _column(usages, heads, "2", {"class", "classname", "name", "label"})
     names: dict[int, str] = {}
     if value is None or name is None:
         return names
@@ -483,14 +481,10 @@ def _column(usages: list[str], heads: list[str], usage: str, names: set[str]) ->
 
 
 _INTEGER, _STRING = ("0", "Integer"), ("2", "String")
-_COLUMNS = [
-    ("Value", _INTEGER, ("5", "MinMax")),
-    ("Class", _STRING, ("2", "Name")),
-    ("Red", _INTEGER, ("6", "Red")),
-    ("Green", _INTEGER, ("7", "Green")),
-    ("Blue", _INTEGER, ("8", "Blue")),
-    ("Alpha", _INTEGER, ("9", "Alpha")),
-]
+_COLUMNS = {"Value": ("5", "MinMax"), "Class": ("2", "Name")} | {
+    name: (str(usage), name)
+    for usage, name in enumerate(("Red", "Green", "Blue", "Alpha"), 6)
+}
 _CLEAR = (0, 0, 0, 0)
 
 
@@ -512,7 +506,8 @@ def category_xml(
     band = ET.SubElement(root, "PAMRasterBand", band="1")
     names = ET.SubElement(band, "CategoryNames")
     table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
-    for index, (name, (kind, kind_name), (usage, usage_name)) in enumerate(_COLUMNS):
+    for index, (name, (usage, usage_name)) in enumerate(_COLUMNS.items()):
+        kind, kind_name = _STRING if name == "Class" else _INTEGER
         column = ET.SubElement(table, "FieldDefn", index=str(index))
         ET.SubElement(column, "Name").text = name
         ET.SubElement(column, "Type", typeAsString=kind_name).text = kind
