@@ -112,9 +112,9 @@ def read_area(
             )
         values = np.asarray(fitting[0].values())
     else:
-        from hypercover.scene.io.raster import read_layer
+        from hypercover.scene.io.raster import read_band
 
-        raster = read_layer(file, what="area")
+        raster = read_band(file, what="area")
         values = flip_to_grid(raster.values, raster.grid, grid, file, what="area")
         nodata = raster.nodata
     inside: Mask = np.isfinite(values) & (values != 0)

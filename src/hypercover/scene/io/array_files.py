@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -88,12 +89,12 @@ def outline_arrays(path: Path) -> list[ArrayOutline]:
             return []
         if file_type in ARRAY_READERS:
             members = ArrayFile(path, file_type).members[:_MOST_ARRAYS]
-            outlines = {
-                array.name: array.outline_shape for array in members if array.is_numeric
+            shapes = {
+                array.name: array.shape if array.is_image else array.flat_shape
+                for array in members
+                if array.is_numeric
             }
-            return [
-                ArrayOutline(path, name, shape, ORDERS) for name, shape in outlines.items()
-            ]
+            return [ArrayOutline(path, *each, ORDERS) for each in shapes.items()]
         bands, rows, cols = raster_size(path)
     except HypercoverError:
         return []
@@ -145,13 +146,17 @@ class ArrayFile:
         cube = _cube(image, order, self.members)
         rows, cols, bands = (cube.sizes[dim] for dim in ("y", "x", "band"))
         table = band_table([*attribute_lists(image), *self.members], bands)
+        names = image.bands or _texts(self.members, "band_name", bands)
+        if names and all(names):
+            cube = cube.assign_coords(band_name=("band", np.array(names, dtype=np.str_)))
         cube = netcdf.place_by_coordinates(cube, image, self.members)
-        cube = _with_band_names(cube, image, self.members)
         cube, place_notes = self._placed_by_header(cube)
         scaling = header_from_attributes(image.attrs, bands, whole=cube.dtype.kind in "ui")
         is_hdf5 = self.file_type is FileType.HDF5
-        attrs = hdf5.read_attributes(self.path) if is_hdf5 else {}
-        header = hdf5.read_attributes(self.path, "header") if is_hdf5 else {}
+        attrs, header = (
+            hdf5.read_attributes(self.path, group) if is_hdf5 else {}
+            for group in ("/", "header")
+        )
         cube = with_header(cube, scaling | clean_header(header))
         notes = [
             f"Image: variable {image.name!r}, {rows} rows × {cols} columns × "
@@ -232,21 +237,19 @@ class ArrayFile:
 
         Where several arrays could be it, none is taken; a note says so.
         """
-        candidates = []
+        arrays, maps = [], []
         for array in map(NamedArray.unsigned, self.members):
             if array.is_numeric and array.shape == grid.shape:
                 where = f"variable {array.name!r} of the same file"
-                try:
-                    labels = self._label_map(array, array.values(), array.name, where)
-                except LabelError:
-                    continue
-                candidates.append((array, labels))
-        if len(candidates) > 1:
+                with suppress(LabelError):
+                    maps.append(self._label_map(array, array.values(), array.name, where))
+                    arrays.append(array)
+        if len(maps) > 1:
             return None, (
-                f"{NO_LABELS} {len(candidates)} arrays could be them; name one with "
-                f"--label-variable NAME: {describe(array for array, _ in candidates)}.",
+                f"{NO_LABELS} {len(maps)} arrays could be them; name one with "
+                f"--label-variable NAME: {describe(arrays)}.",
             )
-        return (candidates[0][1] if candidates else None), ()
+        return (maps[0] if maps else None), ()
 
     def _label_map(
         self, member: NamedArray, values: Array, source: str, where: str
@@ -310,16 +313,6 @@ def _attributes(
     if isinstance(unit, str):
         attrs["units"] = unit
     return attrs
-
-
-def _with_band_names(
-    cube: xr.DataArray, image: NamedArray, members: NamedArrays
-) -> xr.DataArray:
-    """Name the bands after stacked arrays, or by ``band_name`` as `write_hdf5` stores it."""
-    names = image.bands or _texts(members, "band_name", cube.sizes["band"])
-    if not names or not all(names):
-        return cube
-    return cube.assign_coords(band_name=("band", np.array(names, dtype=np.str_)))
 
 
 _LONGEST_TEXT = 200

@@ -1,5 +1,6 @@
 """The named arrays of a file, and which of them is the image and which the labels."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -138,11 +139,6 @@ class NamedArray:
         return tuple(size for size in self.shape if size != 1)
 
     @property
-    def outline_shape(self) -> tuple[int, ...]:
-        """The shape of an image, or that without axes of length 1."""
-        return self.shape if self.is_image else self.flat_shape
-
-    @property
     def map_shape(self) -> tuple[int, int] | None:
         """Rows and columns, if the array could be a label map."""
         shape = self.shape if len(self.shape) == 2 else self.flat_shape
@@ -152,10 +148,10 @@ class NamedArray:
     def description(self) -> str:
         """The shape for messages, and why the array cannot be read where it cannot."""
         shape = " × ".join(map(str, self.shape)) or "a single value"
-        if self.is_numeric and 0 not in self.shape:
-            return shape
+        if 0 in self.shape:
+            return f"{shape}, empty"
         kind = "complex numbers" if self.kind == "c" else "no numbers"
-        return f"{shape}, {'empty' if 0 in self.shape else kind}"
+        return shape if self.is_numeric else f"{shape}, {kind}"
 
     def attribute(self, *keys: str) -> Any:
         """Return its attribute of one of these names in any spelling, or None."""
@@ -182,12 +178,16 @@ class NamedArray:
         if not dropped:
             return self
         left = [axis for axis in range(len(self.shape)) if axis not in dropped]
-        return replace(
-            self,
-            shape=tuple(self.shape[axis] for axis in left),
-            dims=tuple(self.dims[axis] for axis in left) if self.dims else (),
-            read=lambda: _squeezed(self.read(), dropped),
-        )
+        shape = tuple(self.shape[axis] for axis in left)
+        dims = tuple(self.dims[axis] for axis in left) if self.dims else ()
+        read = partial(self._read_without, dropped)
+        return replace(self, shape=shape, dims=dims, read=read)
+
+    def _read_without(self, axes: Sequence[int]) -> Data:
+        data = self.read()
+        if isinstance(data, LazyArray):
+            return data.without(axes)
+        return np.squeeze(data, tuple(axes))
 
     def unsigned(self) -> "NamedArray":
         """Return the array as unsigned numbers where the attribute ``_Unsigned`` says so.
@@ -215,12 +215,6 @@ NamedArrays = Sequence[NamedArray]
 """The arrays of a file."""
 
 
-def _squeezed(data: Data, axes: Sequence[int]) -> Data:
-    if isinstance(data, LazyArray):
-        return data.without(axes)
-    return np.squeeze(data, tuple(axes))
-
-
 def describe(arrays: Iterable[NamedArray]) -> str:
     """List arrays with their shapes for a message."""
     return shortlist((f"{array.name} ({array.description})" for array in arrays), 12)
@@ -244,10 +238,8 @@ def find_array(arrays: NamedArrays, name: str, path: object, option: str) -> Nam
     )
 
 
-_ROWS = frozenset({"nrow", "nrows", "numrows", "rows", "lines", "nlines", "height", "h"})
-_COLS = frozenset(
-    {"ncol", "ncols", "numcols", "cols", "columns", "samples", "nsamples", "width", "w"}
-)
+_ROWS = "nrows?|numrows|rows|n?lines|height|h"
+_COLS = "ncols?|numcols|cols|columns|n?samples|width|w"
 """Names of the numbers of rows and columns of a table of pixels."""
 
 
@@ -276,10 +268,10 @@ def tables_to_images(
     return [_table_to_image(array, rows, cols, by_columns) for array in arrays]
 
 
-def _whole_number(arrays: NamedArrays, names: frozenset[str]) -> int:
-    """Return the positive whole number stored under one of these names, or 0."""
+def _whole_number(arrays: NamedArrays, names: str) -> int:
+    """Return the positive whole number stored under a name of this pattern, or 0."""
     for array in arrays:
-        if array.key in names and array.flat_shape == ():
+        if re.fullmatch(names, array.key) and array.flat_shape == ():
             value = float(array.values().reshape(-1)[0]) if array.is_numeric else 0.0
             return int(value) if value.is_integer() and 0 < value < 2**31 else 0
     return 0
@@ -294,7 +286,7 @@ def _table_to_image(
     if pixels not in array.shape or array.shape == (rows, cols):
         return array
     pixels_first = array.shape[0] == pixels and array.shape[1] != pixels
-    bands = array.shape[1 if pixels_first else 0]
+    bands = array.shape[int(pixels_first)]
 
     def read() -> Array:
         table = array.values() if pixels_first else array.values().T
@@ -373,9 +365,9 @@ def _remedy(arrays: NamedArrays) -> str:
         return f"if these are its bands, name them with {_stack_option(same)}"
     if flat:
         return "a 2-D array can be given with --labels, the image first"
-    cubes = [array for array in arrays if array.kind == "c" and len(array.flat_shape) == 3]
-    if cubes:
-        return f"store real numbers, such as abs({cubes[0].name})"
+    for array in arrays:
+        if array.kind == "c" and len(array.flat_shape) == 3:
+            return f"store real numbers, such as abs({array.name})"
     if any(array.kind == "O" for array in arrays):
         return (
             "objects, structures and cells are not read; store the image as an array "
@@ -402,10 +394,9 @@ def _stack(bands: NamedArrays, path: object) -> NamedArray:
             f"The bands of an image must be arrays of one size with two axes, but in {path} "
             f"are {describe(dict.fromkeys([bands[0], *wrong]))}; name others with --variable."
         )
-    rows, cols = bands[0].flat_shape
-    long_axes = [axis for axis, size in enumerate(bands[0].shape) if size != 1]
-    named = tuple(bands[0].dims[axis] for axis in long_axes) if bands[0].dims else ()
-    dims = named or ("row", "col")
+    first, (rows, cols) = bands[0], bands[0].flat_shape
+    named = zip(first.dims, first.shape, strict=False)
+    dims = tuple(name for name, size in named if size != 1) or ("row", "col")
 
     def read() -> Data:
         layers = [_layer(band.read()) for band in bands]
@@ -418,14 +409,13 @@ def _stack(bands: NamedArrays, path: object) -> NamedArray:
 
         return LazyArray((rows, cols, len(layers)), dtype, fetch)
 
-    return NamedArray(
-        ", ".join(array.name for array in bands),
-        (rows, cols, len(bands)),
-        bands[0].kind,
-        read,
-        (*dims, "band"),
-        _shared([array.attrs for array in bands]),
-        bands[0].around,
+    return replace(
+        first,
+        name=", ".join(array.name for array in bands),
+        shape=(rows, cols, len(bands)),
+        read=read,
+        dims=(*dims, "band"),
+        attrs=_shared([array.attrs for array in bands]),
         bands=tuple(array.basename for array in bands),
     )
 
@@ -522,16 +512,15 @@ def band_table(arrays: NamedArrays, count: int) -> BandTable:
     counted = None if numbers is None else band_numbers(numbers[1])
     bad = None if good is None else np.asarray(good[1] == 0)
     used = [repr(found[0].name) for found in (numbers, centres, widths, good) if found]
-    notes = (f"Band lists next to the image: {', '.join(used)}.",) if used else ()
-    if centres is None:
-        return BandTable(None, None, bad, counted, notes)
-    nm, centre_notes = to_nanometres(centres[1], _unit(centres[0]))
-    notes = (*notes, *centre_notes)
-    width = None
-    if widths is not None and nm is not None:
-        width, width_notes = widths_in_nm(widths[1], centres[1], nm, _unit(widths[0]))
-        notes = (*notes, *width_notes)
-    return BandTable(nm, width, bad, counted, notes)
+    notes = [f"Band lists next to the image: {', '.join(used)}."] if used else []
+    nm = width = None
+    if centres is not None:
+        nm, more = to_nanometres(centres[1], _unit(centres[0]))
+        notes += more
+        if widths is not None and nm is not None:
+            width, more = widths_in_nm(widths[1], centres[1], nm, _unit(widths[0]))
+            notes += more
+    return BandTable(nm, width, bad, counted, tuple(notes))
 
 
 def _unit(array: NamedArray) -> str | None:

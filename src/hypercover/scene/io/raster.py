@@ -37,14 +37,7 @@ from hypercover.types import Array, Mask
 
 _MOST_BLOCKS = 200_000
 _LONGEST_NAME = 200
-_GDAL_NAMESPACES = {
-    "",
-    "IMAGE_STRUCTURE",
-    "DERIVED_SUBDATASETS",
-    "COLOR_PROFILE",
-    "RPC",
-    "TIFF",
-}
+_INTERNAL = {"", "IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "COLOR_PROFILE", "RPC", "TIFF"}
 """Namespaces of tags that do not describe bands."""
 _NUMBERED = re.compile(r"band[ _]*\d+\b", re.IGNORECASE)
 """Descriptions that only number the bands, such as GDAL makes up."""
@@ -204,12 +197,12 @@ def raster_size(path: Path) -> tuple[int, int, int]:
 def dataset_grid(dataset: Any) -> Grid:
     """Return the grid of a dataset; a coordinate system without a transform is ignored."""
     rows, cols = dataset.height, dataset.width
-    a, b, c, d, e, f = map(float, tuple(dataset.transform)[:6])
+    transform = a, b, c, d, e, f = tuple(dataset.transform)[:6]
     corners = {0.0, 0.5, -0.5, float(rows), rows - 0.5}
     if a == abs(e) == 1 and b == d == 0 and c in {0.0, -0.5} and f in corners:
         return Grid(rows, cols)
     crs = dataset.crs.to_wkt() if dataset.crs else None
-    return Grid(rows, cols, crs, (a, b, c, d, e, f))
+    return Grid(rows, cols, crs, transform)
 
 
 def _all_tags(dataset: Any) -> dict[str, str]:
@@ -218,7 +211,7 @@ def _all_tags(dataset: Any) -> dict[str, str]:
 
 def _nodata_values(dataset: Any, numbers: Sequence[int]) -> list[float | None]:
     """Return the no-data value of each band; rasterio reads those of all bands at once."""
-    values, dtypes = list(dataset.nodatavals), dataset.dtypes
+    values = list(dataset.nodatavals)
     if dataset.driver == "ENVI":
         # GDAL takes a blank value in the header for 0, and a list for its first character.
         tags = {key.lower(): str(text) for key, text in dataset.tags(ns="ENVI").items()}
@@ -228,10 +221,10 @@ def _nodata_values(dataset: Any, numbers: Sequence[int]) -> list[float | None]:
             values = list(listed)
         elif not text or text.startswith("{"):
             values = [None if value == 0 else value for value in values]
-    pairs = [(values[number - 1], dtypes[number - 1]) for number in numbers]
+    pairs = [*zip(values, dataset.dtypes, strict=True)]
     return [
         float(value) if value is not None and fits_dtype(value, dtype) else None
-        for value, dtype in pairs
+        for value, dtype in (pairs[number - 1] for number in numbers)
     ]
 
 
@@ -250,11 +243,10 @@ def read_image(path: Path) -> Scene:
         all_names = _band_names(dataset)
         names = tuple(all_names[number - 1] for number in masks.measured)
         tags = _all_tags(dataset)
-        true = {
-            key.upper().replace(" ", "_")
-            for key, value in tags.items()
-            if str(value).lower() in {"yes", "1", "true"}
+        yes = {
+            key for key, value in tags.items() if str(value).lower() in {"yes", "1", "true"}
         }
+        yes = {key.lower().replace(" ", "_") for key in yes}
         if path.suffix.lower() == ".hdr" and not envi.read_header(path).raw:
             tags |= envi.read_header(path).entries
         count = len(masks.measured)
@@ -269,8 +261,8 @@ def read_image(path: Path) -> Scene:
         table.on(cube),
         name=path.stem,
         source=str(path),
-        simulated="HYPERCOVER_SIMULATED" in true,
-        stand_in="HYPERCOVER_STAND_IN" in true,
+        simulated="hypercover_simulated" in yes,
+        stand_in="hypercover_stand_in" in yes,
         notes=(note, *masks.notes, *table.notes, *warp_note),
     )
 
@@ -286,9 +278,8 @@ def _band_tags(dataset: Any, numbers: Sequence[int]) -> list[dict[str, str]]:
         return []
     band_tags = []
     for number in numbers:
-        namespaces = set(dataset.tag_namespaces(number)) - _GDAL_NAMESPACES
         tags: dict[str, str] = {}
-        for namespace in sorted(namespaces):
+        for namespace in sorted(set(dataset.tag_namespaces(number)) - _INTERNAL):
             if not namespace.startswith("xml:"):
                 tags |= dataset.tags(number, ns=namespace)
         band_tags.append(tags | dataset.tags(number))
@@ -441,7 +432,7 @@ class RasterBand:
     """Tags of the ENVI namespace, such as the class names of a classification."""
 
 
-def read_layer(path: Path, what: str = "label map") -> RasterBand:
+def read_band(path: Path, what: str = "label map") -> RasterBand:
     """Read a raster of one band with its colours and class names.
 
     Raises
@@ -489,16 +480,16 @@ def read_raster_labels(path: Path) -> LabelMap:
     LabelError
         If its values are not class codes.
     """
-    layer = read_layer(path)
+    band = read_band(path)
     data = envi.data_file(path) if detect_type(path) is FileType.ENVI_HEADER else path
-    present = [int(code) for code in np.unique(layer.values) if code in layer.colors]
-    palette = {code: layer.colors[code] for code in present}
+    present = [int(code) for code in np.unique(band.values) if code in band.colors]
+    palette = {code: band.colors[code] for code in present}
     grey = all(len(set(color)) == 1 for color in palette.values())
     if grey or len(set(palette.values())) < len(palette):
         palette = {}
     colors = {code: "#{:02x}{:02x}{:02x}".format(*rgb) for code, rgb in palette.items()}
     style_names, style_colors = class_tables.raster_style(data).by_code()
-    listed = layer.tags.get("class_names", "").strip().strip("{}").split(",")
+    listed = band.tags.get("class_names", "").strip().strip("{}").split(",")
     names = (
         style_names
         | class_tables.read_trailer_names(path)
@@ -506,12 +497,12 @@ def read_raster_labels(path: Path) -> LabelMap:
         | class_tables.read_category_names(data)
     )
     return LabelMap.of(
-        layer.values,
+        band.values,
         path.name,
-        nodata=layer.nodata,
+        nodata=band.nodata,
         names=names,
         colors=colors | style_colors,
-        grid=layer.grid,
+        grid=band.grid,
         notes=(f"Labels: {path.name}.",),
     )
 
@@ -569,38 +560,30 @@ def find_masks(dataset: Any, path: Path) -> Masks:
     """
     names = [(name or "").strip().lower() for name in _texts(dataset, "descriptions")]
     kinds, all_flags = dataset.colorinterp, dataset.mask_flag_enums
-    called = [
-        number
-        for number, (name, kind) in enumerate(zip(names, kinds, strict=True), 1)
-        if kind == ColorInterp.alpha or name == "alpha"
-    ]
-
-    def is_alpha(number: int) -> bool:
-        name = names[number - 1]
-        if name and kinds[number - 1] == ColorInterp.alpha:
-            return name in {"alpha", "mask", "transparency"}
-        return _looks_like_alpha(dataset, number)
-
-    alpha = list(filter(is_alpha, called))
+    called, alpha = [], []
+    for number, (name, kind) in enumerate(zip(names, kinds, strict=True), 1):
+        if kind == ColorInterp.alpha or name == "alpha":
+            called.append(number)
+            if name and kind == ColorInterp.alpha:
+                is_alpha = name in {"alpha", "mask", "transparency"}
+            else:
+                is_alpha = _looks_like_alpha(dataset, number)
+            alpha += [number] if is_alpha else []
     if len(alpha) == dataset.count:
         alpha = []
     measured = [number for number in range(1, dataset.count + 1) if number not in alpha]
     flags = {number: set(all_flags[number - 1]) for number in measured}
-    # Only one of the bands that share a mask.
     shared = [
         number
         for number, own in flags.items()
         if MaskFlags.per_dataset in own and MaskFlags.alpha not in own
     ]
+    # Only one of the bands that share a mask.
     masked = shared[:1] + [number for number, own in flags.items() if not own]
-    notes = [
-        f"Band {number} is called alpha but varies like a measured band; it is kept as one."
-        for number in called
-        if number in measured
-    ]
-    notes += [
-        f"Band {at} is an alpha band: where it is 0 there is no data." for at in alpha
-    ]
+    kept = "is called alpha but varies like a measured band; it is kept as one."
+    notes = [f"Band {number} {kept}" for number in called if number in measured]
+    none = "is an alpha band: where it is 0 there is no data."
+    notes += [f"Band {number} {none}" for number in alpha]
     candidates = [path.with_name(path.name + suffix) for suffix in (".msk", ".MSK")]
     mask_file = None if masked else next((f for f in candidates if f.is_file()), None)
     if masked:
