@@ -9,16 +9,6 @@ Order = tuple[str, str, str]
 """The row, column and band of an array, in the order of its axes."""
 Sizes = Sequence[tuple[int, int]]
 """Rows and columns of arrays."""
-_COMMON: tuple[Order, ...] = (
-    ("row", "col", "band"),
-    ("band", "row", "col"),
-    ("row", "band", "col"),
-)
-_RARE: tuple[Order, ...] = (
-    ("col", "row", "band"),
-    ("col", "band", "row"),
-    ("band", "col", "row"),
-)
 _NAMES = {
     "row": "rows?|y|lines?|lat|latitude|northing|down_?track|ydim|height",
     "col": "cols?|columns?|x|samples?|lon|longitude|easting|cross_?track|xdim|width",
@@ -49,6 +39,10 @@ def parse_axes(text: str) -> Order:
     return parts[0], parts[1], parts[2]
 
 
+_COMMON = tuple(map(parse_axes, ("row,col,band", "band,row,col", "row,band,col")))
+_RARE = tuple(map(parse_axes, ("col,row,band", "col,band,row", "band,col,row")))
+
+
 def axis_role(name: str) -> str | None:
     """Return whether an axis of this name is row, col or band, or None."""
     basename = name.lower().rsplit("/", 1)[-1]
@@ -61,13 +55,11 @@ def order_from_names(dims: Sequence[str]) -> Order | None:
     """Return the order told by the names of the axes, of which one may be unknown."""
     if len(dims) != 3:
         return None
-    roles = [axis_role(name) for name in dims]
-    missing = {"row", "col", "band"} - {role for role in roles if role}
-    if len(missing) == 1 and roles.count(None) == 1:
-        roles[roles.index(None)] = missing.pop()
-    if sorted(role or "" for role in roles) != ["band", "col", "row"]:
-        return None
-    return str(roles[0]), str(roles[1]), str(roles[2])
+    roles = [axis_role(name) or "" for name in dims]
+    missing = {"row", "col", "band"} - {*roles}
+    if len(missing) == 1 and "" in roles:
+        roles[roles.index("")] = missing.pop()
+    return None if missing else (roles[0], roles[1], roles[2])
 
 
 def _spatial(order: Order, shape: Sequence[int]) -> tuple[int, int]:

@@ -179,15 +179,11 @@ def _check_companions(path: Path) -> None:
     """Refuse overviews and masks that are not TIFF files: a VRT could name any address."""
     for suffix in (".aux.xml", *_COMPANIONS):
         file = path.with_name(path.name + suffix)
-        if not file.exists():
-            continue
-        if not file.is_file():
+        if file.is_file():
+            check = _check_sidecar if suffix == ".aux.xml" else _check_companion
+            check(file, file.stat().st_mtime_ns)
+        elif file.exists():
             raise SceneError(f"{file} is a pipe, a device or a folder; remove it.")
-        state = file.stat()
-        if suffix == ".aux.xml":
-            _check_sidecar(file, state.st_mtime_ns)
-        elif state.st_size:
-            _check_companion(file, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
@@ -206,6 +202,8 @@ def _check_companion(file: Path, _changed: int) -> None:
     """Check overviews or a mask, once per version: images are opened for each tile."""
     with file.open("rb") as opened:
         head = opened.read(4)
+    if not head:
+        return
     if head not in _TIFF:
         raise SceneError(
             f"{file}, which GDAL would open with the image, is not a TIFF file and could "

@@ -13,6 +13,7 @@ import numpy as np
 from hypercover.errors import SceneError
 from hypercover.files import atomic
 from hypercover.memory import check_unpacking
+from hypercover.scene.grid import with_grid
 from hypercover.scene.io.named_arrays import NamedArray, explain_damage, plain_attributes
 from hypercover.scene.metadata import clean_header
 from hypercover.scene.scene import Scene
@@ -170,7 +171,7 @@ def read_text(path: Path, name: str) -> str:
 def _dims(dataset: Any, count: int) -> tuple[str, ...]:
     """Names of the axes by NetCDF 4 and HDF5 dimension scales, or empty."""
     names = []
-    for dimension in (dataset.dims[axis] for axis in range(count)):
+    for dimension in map(dataset.dims.__getitem__, range(count)):
         scales = list(dimension.keys()) if len(dimension) else []
         scale = scales[0] if scales and not scales[0].startswith(_PHANTOM) else ""
         attached = dimension[0].name.rsplit("/", 1)[-1] if len(dimension) else ""
@@ -317,15 +318,11 @@ def _write_metadata(file: Any, scene: Scene, tags: Mapping[str, str]) -> None:
 
 
 def _write_georeference(file: Any, scene: Scene) -> None:
-    grid = scene.grid
-    if not (grid.placed or grid.crs):
-        return
-    mapping = file.create_dataset("spatial_ref", data=np.int32(0), track_times=False)
-    if grid.crs:
-        mapping.attrs["crs_wkt"] = mapping.attrs["spatial_ref"] = grid.crs
-    if grid.placed:
-        a, b, c, d, e, f = grid.transform
-        mapping.attrs["GeoTransform"] = " ".join(repr(float(x)) for x in (c, a, b, f, d, e))
+    if scene.grid.placed or scene.grid.crs:
+        mapping = file.create_dataset("spatial_ref", data=np.int32(0), track_times=False)
+        for key, text in with_grid(scene.cube, scene.grid).spatial_ref.attrs.items():
+            if scene.grid.placed or key != "GeoTransform":
+                mapping.attrs[key] = text
 
 
 def _write_texts(group: Any, name: str, texts: Iterable[str]) -> None:

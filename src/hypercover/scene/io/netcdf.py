@@ -1,7 +1,8 @@
 """NetCDF: the arrays of the classic format, and georeferences by coordinates or by text."""
 
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def _transformed(cube: xr.DataArray, mapping: NamedArray | None) -> xr.DataArray
     rows, cols, crs = cube.sizes["y"], cube.sizes["x"], _crs(mapping)
     text = "" if mapping is None else str(mapping.attrs.get("GeoTransform", ""))
     try:
-        c, a, b, f, d, e = (float(part) for part in text.split())
+        c, a, b, f, d, e = map(float, text.split())
     except ValueError:
         return cube if crs is None else with_grid(cube, Grid(rows, cols, crs))
     usable = np.isfinite([a, b, c, d, e, f]).all() and a * e != b * d
@@ -105,10 +106,9 @@ def _basename(dim: str) -> str:
 
 _DEGREES = {"lat", "latitude"}
 """Names of axes in degrees, where there is no coordinate system."""
-_KILOMETRES = {"km", "kilometer", "kilometers", "kilometre", "kilometres"}
 _COORDINATES = {
-    "x": ("x", "lon", "longitude", "easting"),
-    "y": ("y", "lat", "latitude", "northing"),
+    "x": {"x", "lon", "longitude", "easting"},
+    "y": {"y", "northing", *_DEGREES},
 }
 
 
@@ -123,7 +123,9 @@ def _regular(
         if member.shape != (count,) or count < 2 or not member.is_numeric:
             continue
         centres = np.asarray(member.values(), dtype=np.float64)
-        if str(member.attribute("units")).strip().lower() in _KILOMETRES:
+        if re.fullmatch(
+            "km|kilomet(er|re)s?", str(member.attribute("units")).strip().lower()
+        ):
             centres *= 1e3
         step = (centres[-1] - centres[0]) / (count - 1)
         even = centres[0] + step * np.arange(count)
@@ -197,12 +199,11 @@ def place_by_map_info(
     except ValueError:
         return (with_grid(cube, Grid(rows, cols, crs)) if crs else cube), ()
     turned = [
-        text.partition("=")[2] for text in parts if text.lower().startswith("rotation")
+        part.partition("=")[2] for part in parts if part.lower().startswith("rotation")
     ]
-    try:
-        angle = -np.radians(float(turned[0]) if turned else 0.0)
-    except ValueError:
-        angle = 0.0
+    angle = 0.0
+    with suppress(ValueError):
+        angle = -np.radians(float(turned[0] if turned else 0))
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
     transform = (
         cos * wide,

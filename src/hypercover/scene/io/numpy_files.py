@@ -22,11 +22,13 @@ from hypercover.types import Array, Arrays
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     """Read shape and type."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    first = np.lib.format.read_magic(file) == (1, 0)
+    read = (
+        np.lib.format.read_array_header_1_0
+        if first
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read(file)
     return shape, dtype
 
 
@@ -65,15 +67,14 @@ def list_npz(path: Path) -> list[NamedArray]:
         If the file is damaged.
     """
     with explain_damage(path, "NumPy"), zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".npy")]
-        return [_list_member(path, archive, name) for name in names]
-
-
-def _list_member(path: Path, archive: zipfile.ZipFile, name: str) -> NamedArray:
-    with archive.open(name) as file:
-        shape, dtype = _read_header(file)
-    read = partial(_unpack, path, name, prod(shape) * dtype.itemsize)
-    return NamedArray(name.removesuffix(".npy"), shape, dtype.kind, read)
+        arrays = []
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                with archive.open(name) as file:
+                    shape, dtype = _read_header(file)
+                read = partial(_unpack, path, name, prod(shape) * dtype.itemsize)
+                arrays.append(NamedArray(name[: -len(".npy")], shape, dtype.kind, read))
+        return arrays
 
 
 def _unpack(path: Path, name: str, n_bytes: int) -> Array:

@@ -147,12 +147,12 @@ def open_scene(
     image = path if isinstance(path, xr.DataArray) else product_file(path)
     label_file = None if labels is None or labels is False else _label_file(labels)
     shapes = [] if label_file is None else _label_shapes(label_file, label_variable)
-    own_labels: LabelMap | None = None
+    label_map: LabelMap | None = None
     if isinstance(image, xr.DataArray):
         scene = Scene.from_array(image)
     else:
         find_labels = labels is None
-        scene, own_labels = _image(
+        scene, label_map = _image(
             image, variable, axes, shapes, label_variable, find_labels=find_labels
         )
     scene = scene.replace(name=name or scene.name)
@@ -161,7 +161,6 @@ def open_scene(
     # Pixels that cannot be read are reported by whoever needs them.
     with suppress(SceneError):
         scene = scene.noting(*filter(None, [fill_note(scene.cube)]))
-    label_map = own_labels
     if label_file is not None:
         try:
             label_map = read_label_map(
@@ -297,8 +296,7 @@ def _with_table(label_map: LabelMap, table: Legend | None) -> LabelMap:
         if label_map.zero is not None:
             code = label_map.zero if label_map.zero not in table else max(table.codes) + 1
             colors = {entry.code: entry.color for entry in table}
-            if color:
-                colors[code] = color
+            colors |= {code: color} if color else {}
             names = {entry.code: entry.name for entry in table} | {code: name}
             table = Legend.of(names, class_colors(names, colors))
     return match_classes(label_map, table, "the class table", renames=True)

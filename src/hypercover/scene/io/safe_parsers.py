@@ -91,22 +91,6 @@ def whole_number(text: str) -> int | None:
     return int(re.split("[.,]", text)[0]) if _WHOLE.fullmatch(text) else None
 
 
-def element_numbers(elements: list[ET.Element], path: Path) -> list[float]:
-    """Return the numbers in the text of elements.
-
-    Raises
-    ------
-    SceneError
-        If one is not a number.
-    """
-    try:
-        return [float(element.text or "") for element in elements]
-    except ValueError as error:
-        raise SceneError(
-            f"{path} holds text where a number for a band should be; download it again."
-        ) from error
-
-
 _TAG = "tag:yaml.org,2002:"
 
 _SCALARS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str"))

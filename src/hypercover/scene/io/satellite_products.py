@@ -28,7 +28,7 @@ from hypercover.scene.io.raster import (
     read_image,
     read_window,
 )
-from hypercover.scene.io.safe_parsers import element_numbers, parse_xml, read_bounded
+from hypercover.scene.io.safe_parsers import parse_xml, read_bounded
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
@@ -144,9 +144,13 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
 
 def _column(bands: list[Element], name: str, metadata: Path) -> Floats:
     """Return the numbers of all bands under one name; empty elements are skipped."""
-    elements = [element for band in bands for element in band.findall(name)]
-    filled = [element for element in elements if (element.text or "").strip()]
-    return np.array(element_numbers(filled, metadata))
+    texts = [element.text or "" for band in bands for element in band.findall(name)]
+    try:
+        return np.array([float(text) for text in texts if text.strip()])
+    except ValueError as error:
+        raise SceneError(
+            f"{metadata} holds text where a number for a band should be; download it again."
+        ) from error
 
 
 def _without_empty(scene: Scene, root: Element) -> Scene:
