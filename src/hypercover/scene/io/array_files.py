@@ -16,7 +16,7 @@ from hypercover.errors import HypercoverError, LabelError, SceneError, counted
 from hypercover.memory import check_cube_size
 from hypercover.scene.encoding import header_from_attributes
 from hypercover.scene.grid import Grid, grid_of, with_grid
-from hypercover.scene.io import hdf5, matlab, netcdf, numpy_files
+from hypercover.scene.io import hdf5, matlab, named_arrays, netcdf, numpy_files
 from hypercover.scene.io.axes import (
     Order,
     Sizes,
@@ -26,17 +26,7 @@ from hypercover.scene.io.axes import (
     parse_axes,
 )
 from hypercover.scene.io.file_types import FileType, detect_type
-from hypercover.scene.io.named_arrays import (
-    NamedArray,
-    NamedArrays,
-    attribute_lists,
-    band_table,
-    choose_image,
-    choose_labels,
-    describe,
-    is_band_list,
-    tables_to_images,
-)
+from hypercover.scene.io.named_arrays import NamedArray, NamedArrays
 from hypercover.scene.io.raster import raster_size
 from hypercover.scene.labels import LabelMap, check_size
 from hypercover.scene.metadata import clean_header, with_header
@@ -137,15 +127,16 @@ class ArrayFile:
         SceneError
             If no array or more than one fits, or the axis order is ambiguous.
         """
-        members = tables_to_images(
+        members = named_arrays.tables_to_images(
             self.members, by_columns=self.file_type in _MATLAB, label_shapes=label_shapes
         )
-        image = choose_image(members, self.path, variable).unsigned()
+        image = named_arrays.choose_image(members, self.path, variable).unsigned()
         order, evidence = self._order(image, axes, label_shapes, own_shapes)
         self._check_order(image, order, label_shapes)
         cube = _cube(image, order, self.members)
         rows, cols, bands = (cube.sizes[dim] for dim in ("y", "x", "band"))
-        table = band_table([*attribute_lists(image), *self.members], bands)
+        lists = [*named_arrays.attribute_lists(image), *self.members]
+        table = named_arrays.band_table(lists, bands)
         names = image.bands or _texts(self.members, "band_name", bands)
         if names and all(names):
             cube = cube.assign_coords(band_name=("band", np.array(names, dtype=np.str_)))
@@ -194,7 +185,8 @@ class ArrayFile:
         """Return the axis order and the evidence for it."""
         if axes is not None:
             return parse_axes(axes), "they were given that way"
-        band_counts = [max(array.shape) for array in self.members if is_band_list(array)]
+        lists = filter(named_arrays.is_band_list, self.members)
+        band_counts = [max(array.shape) for array in lists]
         if self.file_type in _MATLAB:
             return _matlab_order(image.shape, label_shapes or own_shapes, band_counts)
         sizes = [*label_shapes, *own_shapes, *self.map_shapes()]
@@ -223,7 +215,8 @@ class ArrayFile:
         LabelError
             If no array or more than one fits, or its values are not class codes.
         """
-        member = choose_labels(self.members, self.path, grid.shape, variable).unsigned()
+        choice = self.members, self.path, grid.shape, variable
+        member = named_arrays.choose_labels(*choice).unsigned()
         source = f"{member.name} of {self.path}"
         if not member.is_numeric:
             raise LabelError(f"The labels {source} are not numbers; name another variable.")
@@ -247,7 +240,7 @@ class ArrayFile:
         if len(maps) > 1:
             return None, (
                 f"{NO_LABELS} {len(maps)} arrays could be them; name one with "
-                f"--label-variable NAME: {describe(arrays)}.",
+                f"--label-variable NAME: {named_arrays.describe(arrays)}.",
             )
         return (maps[0] if maps else None), ()
 

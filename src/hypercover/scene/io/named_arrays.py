@@ -11,27 +11,18 @@ from typing import Any
 import numpy as np
 
 from hypercover.errors import HypercoverError, LabelError, SceneError
+from hypercover.scene import wavelengths
 from hypercover.scene.io.axes import Sizes, axis_role
 from hypercover.scene.labels import shortlist
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.tiling import Indices, LazyArray
-from hypercover.scene.wavelengths import (
-    CENTRES,
-    GOOD,
-    NUMBERS,
-    UNITS,
-    WIDTHS,
-    BandTable,
-    band_numbers,
-    first_present,
-    to_nanometres,
-    widths_in_nm,
-)
+from hypercover.scene.wavelengths import BandTable
 from hypercover.types import Array
 
 Data = Array | LazyArray
 
-_BAND_LISTS = frozenset({*NUMBERS, *CENTRES, *WIDTHS, *GOOD})
+_KINDS = (wavelengths.NUMBERS, wavelengths.CENTRES, wavelengths.WIDTHS, wavelengths.GOOD)
+_BAND_LISTS = frozenset(name for names in _KINDS for name in names)
 """Names of lists with an entry for each band, in the spelling of `normalized_key`."""
 _BAND_KEYS = _BAND_LISTS | {"scalefactor", "addoffset", "offset", "gains", "offsets"}
 
@@ -503,22 +494,23 @@ def band_table(arrays: NamedArrays, count: int) -> BandTable:
     }
 
     def first(names: Sequence[str]) -> tuple[NamedArray, Array] | None:
-        match = first_present(lists, names)
-        return None if match is None else (match[1], match[1].values().reshape(-1))
+        array = next((lists[name] for name in names if name in lists), None)
+        return None if array is None else (array, array.values().reshape(-1))
 
-    numbers, centres, widths, good = map(first, (NUMBERS, CENTRES, WIDTHS, GOOD))
+    numbers, centres, widths, good = map(first, _KINDS)
     if centres is None and numbers is not None and float(numbers[1].min()) > _LOWEST_CENTRE:
         centres, numbers = numbers, None
-    counted = None if numbers is None else band_numbers(numbers[1])
+    counted = None if numbers is None else wavelengths.band_numbers(numbers[1])
     bad = None if good is None else np.asarray(good[1] == 0)
     used = [repr(found[0].name) for found in (numbers, centres, widths, good) if found]
     notes = [f"Band lists next to the image: {', '.join(used)}."] if used else []
     nm = width = None
     if centres is not None:
-        nm, more = to_nanometres(centres[1], _unit(centres[0]))
+        nm, more = wavelengths.to_nanometres(centres[1], _unit(centres[0]))
         notes += more
         if widths is not None and nm is not None:
-            width, more = widths_in_nm(widths[1], centres[1], nm, _unit(widths[0]))
+            unit = _unit(widths[0])
+            width, more = wavelengths.widths_in_nm(widths[1], centres[1], nm, unit)
             notes += more
     return BandTable(nm, width, bad, counted, tuple(notes))
 
@@ -526,5 +518,5 @@ def band_table(arrays: NamedArrays, count: int) -> BandTable:
 def _unit(array: NamedArray) -> str | None:
     if array.key.endswith(("nm", "um")):
         return array.key[-2:]
-    unit = array.attribute(*UNITS)
+    unit = array.attribute(*wavelengths.UNITS)
     return unit if isinstance(unit, str) else None

@@ -18,16 +18,10 @@ from hypercover.errors import SceneError
 from hypercover.files import find_ignoring_case
 from hypercover.memory import check_memory
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io import raster
 from hypercover.scene.io.gdal import crs_wkt
 from hypercover.scene.io.hdf5 import read_attributes
 from hypercover.scene.io.named_arrays import NamedArray, NamedArrays, band_table
-from hypercover.scene.io.raster import (
-    check_raster,
-    dataset_grid,
-    open_dataset,
-    read_image,
-    read_window,
-)
 from hypercover.scene.io.safe_parsers import parse_xml, read_bounded
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.nodata import normalized_key
@@ -43,6 +37,10 @@ Attributes = Mapping[str, Any]
 def _lazy_cube(shape: tuple[int, int, int], dtype: Any, fetch: Fetch, **attrs: Any) -> Any:
     data = LazyArray(shape, dtype, fetch).as_variable_data()
     return xr.DataArray(data, dims=("band", "y", "x"), attrs=attrs)
+
+
+def _scene(source: Path, name: str, cube: xr.DataArray, *notes: str) -> Scene:
+    return Scene(cube, name=name, source=str(source), notes=notes)
 
 
 def _number(value: Any) -> float:
@@ -121,7 +119,7 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
     root = parse_xml(metadata)
     bands = root.findall("specific/bandCharacterisation/bandID")
     stem = metadata.name[: -len(_METADATA)]
-    scene = read_image(_beside(metadata, *(stem + name for name in _ENMAP_IMAGES)))
+    scene = raster.read_image(_beside(metadata, *(stem + name for name in _ENMAP_IMAGES)))
     if len(bands) != scene.n_bands:
         raise SceneError(
             f"{metadata} describes {len(bands)} bands, but the image next to it has "
@@ -212,12 +210,8 @@ def read_emit(path: Path, members: NamedArrays) -> Scene:
     attrs = _attributes(path)
     cube = with_header(cube, product_header("EMIT", attrs.get("timecoveragestart")))
     note = f"EMIT: {image.name}, orthorectified by its lookup table; no data outside the swath."
-    return Scene(
-        table.on(with_grid(cube, _emit_grid(attrs, rows, cols, path))),
-        name=path.stem,
-        source=str(path),
-        notes=(note, *table.notes),
-    )
+    cube = table.on(with_grid(cube, _emit_grid(attrs, rows, cols, path)))
+    return _scene(path, path.stem, cube, note, *table.notes)
 
 
 def _table(member: NamedArray, path: Path) -> Ints:
@@ -310,12 +304,8 @@ def read_prisma(path: Path, members: NamedArrays) -> Scene:
     image = with_header(image, product_header("PRISMA", time, gains, offsets))
     image = with_grid(image, _prisma_grid(attributes, rows, cols))
     note = f"PRISMA: {len(layers)} bands, VNIR before SWIR; they overlap."
-    return Scene(
-        BandTable(centres, widths).on(image),
-        name=path.stem,
-        source=str(path),
-        notes=(note, *(scale.formula for scale in scales if scale)),
-    )
+    formulas = (scale.formula for scale in scales if scale)
+    return _scene(path, path.stem, BandTable(centres, widths).on(image), note, *formulas)
 
 
 def _prisma_bands(
@@ -409,13 +399,13 @@ def _stack_bands(files: Sequence[_BandFile]) -> xr.DataArray:
     """
     layouts = []
     for file in files:
-        with open_dataset(file.path) as dataset:
-            check_raster(dataset, file.path)
+        with raster.open_dataset(file.path) as dataset:
+            raster.check_raster(dataset, file.path)
             if dataset.count != 1:
                 raise SceneError(
                     f"{file.path} must hold one band, found {dataset.count}; download it again."
                 )
-            layouts.append((dataset_grid(dataset), np.dtype(dataset.dtypes[0])))
+            layouts.append((raster.dataset_grid(dataset), np.dtype(dataset.dtypes[0])))
         if layouts[-1] != layouts[0]:
             raise SceneError(
                 f"The bands of a product must lie on one grid, but {file.path.name} differs "
@@ -427,7 +417,9 @@ def _stack_bands(files: Sequence[_BandFile]) -> xr.DataArray:
     def fetch(indices: Indices) -> Array:
         bands, *window = indices
         only = np.zeros(1, np.intp)
-        return np.concatenate([read_window(paths[band], (only, *window)) for band in bands])
+        return np.concatenate(
+            [raster.read_window(paths[band], (only, *window)) for band in bands]
+        )
 
     cube = with_grid(_lazy_cube((len(files), *grid.shape), dtype, fetch, nodata=0.0), grid)
     table = BandTable(np.array(centres))
@@ -480,15 +472,9 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
     day, hour = values.get("DATE_ACQUIRED"), values.get("SCENE_CENTER_TIME")
     time = f"{day}T{hour}" if day and hour else day
     header = product_header(sensor, time, *_by_band(scales))
-    return Scene(
-        with_header(_stack_bands(files), header),
-        name=stem,
-        source=str(metadata),
-        notes=(
-            f"Landsat {satellite}: bands {listed}, centres by the table of the USGS.",
-            *([scales[0].formula] if scales[0] else []),
-        ),
-    )
+    notes = [f"Landsat {satellite}: bands {listed}, centres by the table of the USGS."]
+    notes += [scales[0].formula] if scales[0] else []
+    return _scene(metadata, stem, with_header(_stack_bands(files), header), *notes)
 
 
 def _landsat_scale(values: dict[str, str], number: str) -> _Scale | None:
@@ -601,12 +587,8 @@ def read_sentinel2(metadata: Path, variable: str | None = None) -> Scene:
     if quantity:
         offset = _text(root, *_OFFSET_TAGS) or "0"
         notes.append(f"Reflectance: (number + {offset}) / {quantity}.")
-    return Scene(
-        with_header(_stack_bands(files), _sentinel2_header(root, names, quantity)),
-        name=metadata.parent.stem,
-        source=str(metadata),
-        notes=tuple(notes),
-    )
+    cube = with_header(_stack_bands(files), _sentinel2_header(root, names, quantity))
+    return _scene(metadata, metadata.parent.stem, cube, *notes)
 
 
 def _bands(folder: Path, resolution: str) -> dict[str, Path]:

@@ -387,13 +387,13 @@ def _check_file(path: Path) -> None:
 def _layer(path: Path, layers: Geometries, name: str | None) -> str | None:
     """Return the layer of this name, or the only one with shapes; tables do not count."""
     names = [str(layer) for layer, geometry_type in layers if geometry_type is not None]
-    if name is not None:
-        if name in names:
-            return name
+    if name is not None and name not in names:
         raise LabelError(
             f"{path} has no layer {name!r} of shapes; choose with --label-layer one of: "
             f"{shortlist(names) or 'none'}."
         )
+    if name is not None:
+        return name
     if len(names) > 1:
         raise LabelError(
             f"{path} holds {len(names)} layers with shapes; choose one with "

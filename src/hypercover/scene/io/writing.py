@@ -481,9 +481,8 @@ def class_raster_writer(
     zero_rgb: tuple[int, int, int] | None = None,
     nodata: int | None = 0,
     description: str = "",
-    tags: Mapping[str, str] | None = None,
     texts: Mapping[Path, str] | None = None,
-    cloud_optimised: bool = False,
+    **options: Any,
 ) -> AbstractContextManager[Any]:
     """Open a class raster for writing window by window.
 
@@ -502,8 +501,10 @@ def class_raster_writer(
         The code declared as no data.
     description : str
         Description of the band.
-    tags, texts, cloud_optimised
-        As in :func:`geotiff_writer`.
+    texts : mapping of Path to str, optional
+        Further text files that appear together with the raster.
+    **options
+        Passed to :func:`geotiff_writer`: tags, cloud_optimised.
 
     Returns
     -------
@@ -517,7 +518,6 @@ def class_raster_writer(
         nodata=nodata,
         band_names=(description,),
         palette={0: zero_rgb or (0, 0, 0)} | {entry.code: entry.rgb for entry in legend},
-        tags=tags,
         texts={sidecar(path): category_xml(legend, zero, zero_rgb), **(texts or {})},
-        cloud_optimised=cloud_optimised,
+        **options,
     )
