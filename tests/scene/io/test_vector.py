@@ -456,7 +456,7 @@ def test_looking_at_a_geopackage_has_an_end(tmp_path, utm, shapes, monkeypatch):
 
 
 def test_more_shapes_than_are_read_are_refused(tmp_path, utm, shapes, monkeypatch):
-    monkeypatch.setattr("hypercover.scene.io.vector._MOST_SHAPES", 2)
+    monkeypatch.setattr("hypercover.scene.io.vector._MAX_SHAPES", 2)
     path = save(tmp_path / "fields.gpkg", shapes, **{"class": [1, 2, 2]})
     with pytest.raises(LabelError, match="3 shapes, more than the 2"):
         read_vector_labels(path, utm)

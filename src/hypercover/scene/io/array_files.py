@@ -50,7 +50,7 @@ _MATLAB = (FileType.MATLAB, FileType.MATLAB_HDF5)
 ORDERS = ("row,col,band", "band,row,col", "col,row,band", "band,col,row")
 """Axis orders that an image may have in a file that does not name its axes."""
 
-_MOST_ARRAYS = 200
+_MAX_ARRAYS = 200
 """Arrays of one file that are outlined."""
 
 
@@ -78,7 +78,7 @@ def outline_arrays(path: Path) -> list[ArrayOutline]:
         if file_type is FileType.VECTOR:
             return []
         if file_type in ARRAY_READERS:
-            members = ArrayFile(path, file_type).members[:_MOST_ARRAYS]
+            members = ArrayFile(path, file_type).members[:_MAX_ARRAYS]
             shapes = {
                 array.name: array.shape if array.is_image else array.flat_shape
                 for array in members
@@ -308,18 +308,18 @@ def _attributes(
     return attrs
 
 
-_LONGEST_TEXT = 200
-_MOST_CLASSES = 70_000
+_MAX_TEXT = 200
+_MAX_CLASSES = 70_000
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 def _texts(members: NamedArrays, name: str, count: int) -> list[str]:
     """Return the list of texts of this name and length, or an empty one."""
     for array in members:
-        fits = array.shape == (count,) and count <= _MOST_CLASSES
+        fits = array.shape == (count,) and count <= _MAX_CLASSES
         if array.name == name and array.kind == "S" and fits:
             texts = map(bytes, array.values().reshape(-1))
-            return [text.decode("utf-8", "replace")[:_LONGEST_TEXT] for text in texts]
+            return [text.decode("utf-8", "replace")[:_MAX_TEXT] for text in texts]
     return []
 
 
@@ -330,7 +330,7 @@ def _classes(
     prefix = labels.name[: -len(labels.basename)] + "classes/"
     listed = next((array for array in members if array.name == f"{prefix}code"), None)
     usable = listed is not None and listed.is_numeric and len(listed.shape) == 1
-    if listed is None or not usable or listed.shape[0] > _MOST_CLASSES:
+    if listed is None or not usable or listed.shape[0] > _MAX_CLASSES:
         return {}, {}
     codes = [int(code) for code in listed.values()]
     names = _texts(members, f"{prefix}name", len(codes))

@@ -20,12 +20,12 @@ from hypercover.scene.io.gdal import offline_pyogrio
 from hypercover.scene.labels import normalized_name
 from hypercover.scene.legend import MAX_CODE, LandClass, Legend, class_colors
 
-_LARGEST_STYLE = 4 * 2**20
+_MAX_STYLE_BYTES = 4 * 2**20
 
-_MOST = 70_000
+_MAX_CLASSES = 70_000
 """Classes that are read from a style."""
 
-_MOST_STYLES = 50
+_MAX_STYLES = 50
 
 _DOCTYPE = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?<!DOCTYPE[^\[<>]*>", re.IGNORECASE)
 """The declaration that QGIS writes, without entities."""
@@ -98,7 +98,7 @@ def _text(path: Path) -> str:
     if not path.is_file():
         return ""
     try:
-        return safe_parsers.read_bounded(path, _LARGEST_STYLE).decode("utf-8-sig")
+        return safe_parsers.read_bounded(path, _MAX_STYLE_BYTES).decode("utf-8-sig")
     except (SceneError, UnicodeDecodeError):
         return ""
 
@@ -110,7 +110,7 @@ def _layer_styles(path: Path, layer: str | None) -> list[str]:
     if not path.is_file() or not is_sqlite(path):
         return []
     columns = ["f_table_name", "styleQML", "useAsDefault"]
-    options = {"columns": columns, "read_geometry": False, "max_features": _MOST_STYLES}
+    options = {"columns": columns, "read_geometry": False, "max_features": _MAX_STYLES}
     try:
         with offline_pyogrio(path) as pyogrio:
             source = path.absolute()
@@ -124,7 +124,7 @@ def _layer_styles(path: Path, layer: str | None) -> list[str]:
     return [
         str(text)
         for name, text, _ in rows
-        if layer in (None, name) and text is not None and len(str(text)) <= _LARGEST_STYLE
+        if layer in (None, name) and text is not None and len(str(text)) <= _MAX_STYLE_BYTES
     ]
 
 
@@ -141,10 +141,10 @@ def parse_qml(text: str) -> Style:
         root = safe_parsers.parse_xml_text(plain, "The style")
     except SceneError:
         return Style()
-    entries = [*root.iter("paletteEntry")][:_MOST]
+    entries = [*root.iter("paletteEntry")][:_MAX_CLASSES]
     if not entries:
         shader = root.find(".//colorrampshader[@colorRampType='EXACT']")
-        entries = [] if shader is None else [*shader.iter("item")][:_MOST]
+        entries = [] if shader is None else [*shader.iter("item")][:_MAX_CLASSES]
     if entries:
         return _raster_classes(entries)
     renderer = root.find(".//renderer-v2[@type='categorizedSymbol']")
@@ -165,10 +165,10 @@ def _raster_classes(entries: list[ET.Element]) -> Style:
 
 def _vector_classes(renderer: ET.Element) -> Style:
     """Read the classes of a vector layer, where each category names its symbol."""
-    symbols = renderer.findall("symbols/symbol")[:_MOST]
+    symbols = renderer.findall("symbols/symbol")[:_MAX_CLASSES]
     by_symbol = {symbol.get("name", ""): _symbol_color(symbol) for symbol in symbols}
     rows = []
-    for item in renderer.findall("categories/category")[:_MOST]:
+    for item in renderer.findall("categories/category")[:_MAX_CLASSES]:
         value = item.get("value", "").strip()
         color = by_symbol.get(item.get("symbol", ""))
         if value and color:
@@ -211,7 +211,7 @@ def parse_clr(text: str) -> Style:
     >>> parse_clr("1 0 100 200 Water").labels, parse_clr("1,0,100,200").colors
     ({'1': 'Water'}, {'1': '#0064c8'})
     """
-    lines = filter(None, map(_CLR.match, text.splitlines()[:_MOST]))
+    lines = filter(None, map(_CLR.match, text.splitlines()[:_MAX_CLASSES]))
     rows = [(line[1], line[3].strip(), _hex(re.findall(r"\d+", line[2]))) for line in lines]
     return Style.of(row for row in rows if row[2])
 
@@ -221,7 +221,7 @@ _NAMES_AT = 16 * 128
 
 _NAME = 32
 
-_LARGEST_TRAILER = 256
+_MAX_TRAILER_NAMES = 256
 
 _HEADS = (b"TRAIL74", b"TRAILER")
 
@@ -235,7 +235,7 @@ def read_trailer_names(path: Path) -> dict[int, str]:
     if trailer is None or not trailer.is_file():
         return {}
     with trailer.open("rb") as file:
-        content = file.read(_NAMES_AT + _LARGEST_TRAILER * _NAME)
+        content = file.read(_NAMES_AT + _MAX_TRAILER_NAMES * _NAME)
     if not content.startswith(_HEADS):
         return {}
     listed = content[_NAMES_AT:]
@@ -244,7 +244,7 @@ def read_trailer_names(path: Path) -> dict[int, str]:
     return {code: name for code, name in enumerate(names) if name and name.isprintable()}
 
 
-_LARGEST_TABLE = 8 * 2**20
+_MAX_TABLE_BYTES = 8 * 2**20
 
 _HOW = (
     "give a table with the columns code, name and, optionally, color, for example "
@@ -312,7 +312,7 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
 def _table_text(path: Path) -> str:
     """Read a table in the encoding it was saved in."""
     try:
-        raw = safe_parsers.read_bounded(path, _LARGEST_TABLE)
+        raw = safe_parsers.read_bounded(path, _MAX_TABLE_BYTES)
     except SceneError as error:
         raise LabelError(f"The class table {path} cannot be read; {_HOW}.") from error
     by_mark = next((name for mark, name in _MARKS if raw.startswith(mark)), None)

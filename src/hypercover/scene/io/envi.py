@@ -19,11 +19,11 @@ from hypercover.scene.nodata import declares_nodata
 _INTERLEAVES = (".bsq", ".bil", ".bip")
 RAW = (".img", ".dat", *_INTERLEAVES, ".raw", ".bin", ".rfl", ".rdn", ".cube", ".flt")
 """Suffixes of raw data files."""
-_LONGEST_LINE = 1000
+_MAX_WRITTEN_LINE = 1000
 """Length at which lists in a written header are broken into lines."""
-_LONGEST_READ = 9000
+_MAX_READ_LINE = 9000
 """Length of a line in bytes up to which GDAL can read it."""
-_LARGEST = 16 * 2**20
+_MAX_HEADER_BYTES = 16 * 2**20
 """Largest header in bytes; one of 10,000 bands has about 300 thousand."""
 _NEEDED = ("samples", "lines", "bands")
 _BYTES = {1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 6: 8, 9: 16, 12: 2, 13: 4, 14: 8, 15: 8}
@@ -92,7 +92,7 @@ def read_header(path: Path) -> RasterHeader:
 
 @lru_cache(maxsize=64)
 def _read_header(path: Path, _changed: int) -> RasterHeader:
-    raw = read_bounded(path, _LARGEST)
+    raw = read_bounded(path, _MAX_HEADER_BYTES)
     text, is_utf8 = _decoded(raw)
     entries = _entries(text)
     # An ESRI header has a key and a value in each line.
@@ -115,7 +115,7 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
     standard = (
         is_utf8
         and raw.startswith(b"ENVI")
-        and max(map(len, raw.split(b"\n")), default=0) < _LONGEST_READ
+        and max(map(len, raw.split(b"\n")), default=0) < _MAX_READ_LINE
         and b"\r" not in raw.replace(b"\r\n", b"")
         and _is_usual(text, entries)
     )
@@ -336,11 +336,11 @@ def finish_header(header: Path, draft: Path, description: str, more: str = "") -
 
 def _broken(line: str) -> str:
     """Break a long list after commas."""
-    if len(line) <= _LONGEST_LINE or "{" not in line:
+    if len(line) <= _MAX_WRITTEN_LINE or "{" not in line:
         return line
     lines = [""]
     for part in re.split("(?<=, )", line):
-        if len(lines[-1]) + len(part) > _LONGEST_LINE:
+        if len(lines[-1]) + len(part) > _MAX_WRITTEN_LINE:
             lines.append("")
         lines[-1] += part
     return "\n".join(lines)

@@ -145,12 +145,12 @@ def local_file(path: str | Path) -> Path:
 _METADATA = ("*_MTL.txt", "MTD_MSIL*.xml", "*METADATA.xml")
 _LIKELY_IMAGES = (*_METADATA, "*.hdr", "*.tif", "*.h5", "*.nc", "*.mat")
 """Files to suggest where a folder was given, metadata of products first."""
-_MOST_FILES = 10_000
+_MAX_FILES = 10_000
 
 
 def _suggestion(folder: Path) -> str:
     """Name the most likely image of a folder, if it has one."""
-    names = [file.name for file in islice(folder.iterdir(), _MOST_FILES)]
+    names = [file.name for file in islice(folder.iterdir(), _MAX_FILES)]
     for pattern in _LIKELY_IMAGES:
         if matches := [name for name in names if fnmatch(name.lower(), pattern.lower())]:
             return f", such as {min(matches)}"

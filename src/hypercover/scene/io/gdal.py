@@ -128,7 +128,7 @@ _COMPANIONS = (".ovr", ".OVR", ".msk", ".MSK")
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-_LARGEST_SIDECAR = 2**26
+_MAX_SIDECAR_BYTES = 2**26
 """Bytes of an ``.aux.xml``, which GDAL reads whole."""
 
 
@@ -189,7 +189,7 @@ def _check_companions(path: Path) -> None:
 @lru_cache(maxsize=256)
 def _check_sidecar(sidecar: Path, _changed: int) -> None:
     """Refuse an ``.aux.xml`` that names overviews, which some drivers open at once."""
-    if sidecar.stat().st_size > _LARGEST_SIDECAR:
+    if sidecar.stat().st_size > _MAX_SIDECAR_BYTES:
         raise SceneError(f"{sidecar} is larger than 64 MiB; remove it.")
     # Searched as text, because GDAL reads XML that no other parser accepts.
     text = unescape(sidecar.read_bytes().replace(b"\0", b"").decode("latin-1"))

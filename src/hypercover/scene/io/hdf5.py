@@ -20,10 +20,10 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import Indices, LazyArray, Tile, bounding_slice
 from hypercover.types import Array, Progress
 
-_MOST_OBJECTS = 10_000
+_MAX_OBJECTS = 10_000
 """Objects of one file that are listed."""
-_LONGEST_TEXT = 10_000
-_SHORT_LIST = 16
+_MAX_TEXT = 10_000
+_MAX_LIST = 16
 """Entries of a list that is not one of a value for each band."""
 _PHANTOM = "This is a netCDF dimension but not a netCDF variable"
 """Name that NetCDF 4 gives to the scale of an axis without values."""
@@ -88,9 +88,9 @@ def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
         prefix, group = waiting.pop(0)
         for key in group:
             count += 1
-            if count > _MOST_OBJECTS:
+            if count > _MAX_OBJECTS:
                 raise SceneError(
-                    f"{path} holds more than {_MOST_OBJECTS:,} objects; give a file with the "
+                    f"{path} holds more than {_MAX_OBJECTS:,} objects; give a file with the "
                     "image alone."
                 )
             link = group.get(key, getlink=True)
@@ -134,7 +134,7 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedAr
         lazy = LazyArray(shape, dtype, partial(_fetch, path, name))
         return lazy.reordered(order) if order else lazy
 
-    attrs = plain_attributes(dataset.attrs, 100, _SHORT_LIST)
+    attrs = plain_attributes(dataset.attrs, 100, _MAX_LIST)
     return NamedArray(name, shape[::step], kind, read, dims, attrs, _around(dataset))
 
 
@@ -144,7 +144,7 @@ def _around(dataset: Any) -> dict[str, Any]:
     group = dataset
     while group.name != "/":
         group = group.parent
-        attrs |= plain_attributes(group.attrs, 100, _SHORT_LIST) | attrs
+        attrs |= plain_attributes(group.attrs, 100, _MAX_LIST) | attrs
     return attrs
 
 
@@ -161,11 +161,11 @@ def read_text(path: Path, name: str) -> str:
     with _opened(path) as file:
         dataset = file[name]
         kind = h5py.check_string_dtype(dataset.dtype)
-        if kind is None or dataset.size != 1 or (kind.length or 0) > _LONGEST_TEXT:
+        if kind is None or dataset.size != 1 or (kind.length or 0) > _MAX_TEXT:
             return ""
         value = np.asarray(dataset[()]).reshape(-1)[0]
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return text[:_LONGEST_TEXT]
+    return text[:_MAX_TEXT]
 
 
 def _dims(dataset: Any, count: int) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ _STORED = {
 _NUMERIC = range(6, 16)
 """Array classes from double to uint64."""
 _COMPLEX, _LOGICAL = 0x800, 0x200
-_LONGEST_NAME, _MOST_AXES, _MOST_ARRAYS = 4096, 32, 10_000
+_MAX_NAME, _MAX_AXES, _MAX_ARRAYS = 4096, 32, 10_000
 _CHUNK = 2**20
 
 
@@ -118,12 +118,12 @@ class _Source:
             raise _DamageError("a short element is too long")
         return kind, length, bytes(raw[4 : 4 + length])
 
-    def part(self, longest: int) -> bytes:
+    def part(self, max_bytes: int) -> bytes:
         """Read a small element whole."""
         _, length, data = self.tag()
         if data is not None:
             return data
-        if length > longest:
+        if length > max_bytes:
             raise _DamageError("an element is too long")
         return bytes(self.fill(bytearray(length + -length % 8))[:length])
 
@@ -133,11 +133,11 @@ class _Source:
         if kind != _MATRIX or inside is not None:
             return _Head("", ())
         flags, _ = self.numbers("II", self.part(8))
-        axes = self.part(4 * _MOST_AXES)
+        axes = self.part(4 * _MAX_AXES)
         shape = self.numbers(f"{len(axes) // 4}i", axes)
         if min(shape, default=0) < 0:
             raise _DamageError("an axis has a negative length")
-        name = self.part(_LONGEST_NAME).decode("utf-8", "replace").rstrip("\0")
+        name = self.part(_MAX_NAME).decode("utf-8", "replace").rstrip("\0")
         if flags & 0xFF not in _NUMERIC or flags & _COMPLEX:
             return _Head(name, shape, kind="c" if flags & 0xFF in _NUMERIC else "O")
         kind, length, inside = self.tag()
@@ -191,7 +191,7 @@ def list_arrays(path: Path) -> list[NamedArray]:
         while (element := _element(file, order)) is not None:
             source, end = element
             head = source.head()
-            if end > size + 7 or len(arrays) >= _MOST_ARRAYS:
+            if end > size + 7 or len(arrays) >= _MAX_ARRAYS:
                 raise _DamageError("the last array is cut short")
             if head.name:
                 read = partial(_read, path, start)

@@ -48,7 +48,7 @@ def explain_damage(path: Path, kind: str, damage: str = "damaged") -> Iterator[N
 
 
 def plain_attributes(
-    attrs: Any, most: int | None = None, longest: int = 10_000
+    attrs: Any, max_count: int | None = None, max_length: int = 10_000
 ) -> dict[str, Any]:
     """Return the first attributes that are text, single numbers or lists of numbers.
 
@@ -56,24 +56,24 @@ def plain_attributes(
     ----------
     attrs : mapping
         Those of an array, a group or a file; what cannot be read is skipped.
-    most : int, optional
+    max_count : int, optional
         How many are looked at.
-    longest : int
+    max_length : int
         Longest list; a list with a value for each band may have 10,000.
     """
     plain: dict[str, Any] = {}
-    for key in list(attrs)[:most]:
-        limit = 10_000 if normalized_key(key) in _BAND_KEYS else longest
+    for key in list(attrs)[:max_count]:
+        limit = 10_000 if normalized_key(key) in _BAND_KEYS else max_length
         with suppress(Exception):
             plain[str(key)] = _plain(attrs[key], limit)
     return {key: value for key, value in plain.items() if value is not None}
 
 
-def _plain(value: Any, longest: int) -> str | float | tuple[float, ...] | None:
+def _plain(value: Any, max_length: int) -> str | float | tuple[float, ...] | None:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     if isinstance(value, np.ndarray):
-        usable = value.dtype.kind in "uif" and 1 < value.size <= longest
+        usable = value.dtype.kind in "uif" and 1 < value.size <= max_length
         return tuple(value.reshape(-1).tolist()) if usable else None
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
@@ -367,13 +367,13 @@ def _remedy(arrays: NamedArrays) -> str:
     return "give the file of the image"
 
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 
 
 def _stack_option(bands: NamedArrays) -> str:
     """Write the option that stacks arrays of one band each."""
-    names = ",".join(array.basename for array in bands[:_MOST_SHOWN])
-    return f"--variable {names}" + (",…" if len(bands) > _MOST_SHOWN else "")
+    names = ",".join(array.basename for array in bands[:_MAX_SHOWN])
+    return f"--variable {names}" + (",…" if len(bands) > _MAX_SHOWN else "")
 
 
 def _stack(bands: NamedArrays, path: object) -> NamedArray:

@@ -90,7 +90,7 @@ def _unpack(path: Path, name: str, n_bytes: int) -> Array:
     return values
 
 
-_MOST_ARRAYS = 256
+_MAX_ARRAYS = 256
 _KINDS = "uifbU"
 _SEAL, _DIGITS = b"sha256:", 64
 """Prefix of the archive's comment, and the number of hexadecimal digits after it."""
@@ -131,10 +131,10 @@ def _unsealed(path: Path) -> bytes:
     return content
 
 
-def load_arrays(path: str | Path, most_bytes: int) -> Arrays:
+def load_arrays(path: str | Path, max_bytes: int) -> Arrays:
     """Read an archive that :func:`save_arrays` wrote.
 
-    Nothing is unpickled, and no more than ``most_bytes`` are unpacked.
+    Nothing is unpickled, and no more than ``max_bytes`` are unpacked.
 
     Raises
     ------
@@ -144,20 +144,20 @@ def load_arrays(path: str | Path, most_bytes: int) -> Arrays:
         If it is damaged, too large, or holds anything but plain arrays.
     """
     try:
-        return _read_archive(Path(path), most_bytes)
+        return _read_archive(Path(path), max_bytes)
     except FileNotFoundError:
         raise
     except Exception as error:
         raise ValueError(str(error)[:120] or type(error).__name__) from error
 
 
-def _read_archive(path: Path, most_bytes: int) -> Arrays:
-    if path.stat().st_size > most_bytes:
-        raise ValueError(f"it has more than {most_bytes:,} bytes")
+def _read_archive(path: Path, max_bytes: int) -> Arrays:
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes")
     with zipfile.ZipFile(io.BytesIO(_unsealed(path))) as archive:
         members = archive.infolist()
         declared = sum(member.file_size for member in members)
-        if declared > most_bytes or len(members) > _MOST_ARRAYS:
+        if declared > max_bytes or len(members) > _MAX_ARRAYS:
             raise ValueError(f"it declares {declared:,} bytes in {len(members)} arrays")
         arrays = {member.filename: _array(archive, member) for member in members}
         return {name.removesuffix(".npy"): array for name, array in arrays.items()}

@@ -35,8 +35,8 @@ from hypercover.scene.tiling import Indices, LazyArray, bounding_slice
 from hypercover.scene.wavelengths import CENTRES, bands_from_tags, only_wavelengths
 from hypercover.types import Array, Mask
 
-_MOST_BLOCKS = 200_000
-_LONGEST_NAME = 200
+_MAX_BLOCKS = 200_000
+_MAX_NAME = 200
 _INTERNAL = {"", "IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "COLOR_PROFILE", "RPC", "TIFF"}
 """Namespaces of tags that do not describe bands."""
 _NUMBERED = re.compile(r"band[ _]*\d+\b", re.IGNORECASE)
@@ -112,7 +112,7 @@ def _block_ends(dataset: Any) -> Iterator[int]:
     high, wide = dataset.block_shapes[0]
     down, across = -(-dataset.height // high), -(-dataset.width // wide)
     bands = [1] if by_pixel else range(1, dataset.count + 1)
-    if down * across * len(bands) > _MOST_BLOCKS:
+    if down * across * len(bands) > _MAX_BLOCKS:
         bands = [1 if by_pixel else dataset.count]
     for band, row, col in product(bands, range(down), range(across)):
         start = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
@@ -373,7 +373,7 @@ def _band_names(dataset: Any) -> tuple[str | None, ...]:
 
 def _named(cube: xr.DataArray, descriptions: tuple[str | None, ...]) -> xr.DataArray:
     """Name the bands of a cube, if the names are more than numbers."""
-    names = [(name or "").strip()[:_LONGEST_NAME] for name in descriptions]
+    names = [(name or "").strip()[:_MAX_NAME] for name in descriptions]
     # Attribute profiles are named "band 1", "band 1 area<50", which is more than a number.
     numbered = any(map(_NUMBERED.match, names)) and not any("<" in name for name in names)
     if numbered or not all(names):

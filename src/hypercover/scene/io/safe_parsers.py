@@ -13,7 +13,7 @@ import yaml
 
 from hypercover.errors import SceneError
 
-_LARGEST = 16 * 2**20
+_MAX_XML_BYTES = 16 * 2**20
 """Bytes of a product's metadata; those of EnMAP have about one million."""
 
 _DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
@@ -24,7 +24,7 @@ def unreadable(path: Path, error: OSError) -> SceneError:
     return SceneError(f"{path} cannot be read: {error.strerror}; check its permissions.")
 
 
-def read_bounded(path: Path, most: int) -> bytes:
+def read_bounded(path: Path, max_bytes: int) -> bytes:
     """Read a file of at most so many bytes.
 
     Raises
@@ -35,12 +35,12 @@ def read_bounded(path: Path, most: int) -> bytes:
     try:
         # The size of a device says nothing.
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            content = file.read(max_bytes + 1)
     except OSError as error:
         raise unreadable(path, error) from error
-    if len(content) > most:
+    if len(content) > max_bytes:
         raise SceneError(
-            f"{path} is larger than {most // 2**20} MiB; give the file of the product."
+            f"{path} is larger than {max_bytes // 2**20} MiB; give the file of the product."
         )
     return content
 
@@ -56,7 +56,7 @@ def parse_xml(path: Path) -> ET.Element:
         If the file is too large, has a document type, or is not XML.
     """
     try:
-        text = read_bounded(path, _LARGEST).decode("utf-8-sig")
+        text = read_bounded(path, _MAX_XML_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SceneError(f"{path} cannot be read as XML; copy it again.") from error
     return parse_xml_text(text, path)

@@ -14,7 +14,7 @@ from hypercover.scene.io.gdal import crs_wkt
 from hypercover.scene.legend import Legend
 from hypercover.types import Floats, Ints
 
-_MOST_BANDS = 2**20
+_MAX_BANDS = 2**20
 
 
 def check_crs(text: str) -> str:
@@ -35,10 +35,10 @@ _Number = Annotated[float, Field(gt=-1e300, lt=1e300, allow_inf_nan=False)]
 _Band = Annotated[int, Field(ge=1, lt=2**63)]
 
 Text = Annotated[str, Field(max_length=2**16)]
-Texts = Annotated[tuple[Text, ...], Field(max_length=_MOST_BANDS)]
-Numbers = Annotated[tuple[_Number, ...], Field(max_length=_MOST_BANDS)]
+Texts = Annotated[tuple[Text, ...], Field(max_length=_MAX_BANDS)]
+Numbers = Annotated[tuple[_Number, ...], Field(max_length=_MAX_BANDS)]
 """One finite number for each band."""
-BandNumbers = Annotated[tuple[_Band, ...], Field(min_length=1, max_length=_MOST_BANDS)]
+BandNumbers = Annotated[tuple[_Band, ...], Field(min_length=1, max_length=_MAX_BANDS)]
 """Numbers of the bands in the source of the scene, from 1."""
 Side = Annotated[int, Field(ge=1, le=2**24)]
 """Rows or columns of a scene."""

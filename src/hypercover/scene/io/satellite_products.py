@@ -426,7 +426,7 @@ def _stack_bands(files: Sequence[_BandFile]) -> xr.DataArray:
     return table.on(cube).assign_coords(band_name=("band", np.array(names)))
 
 
-_LARGEST = 2**22
+_MAX_METADATA_BYTES = 2**22
 _LINE = re.compile(r'^\s*([A-Z0-9_]+)\s*=\s*"?([^"\r\n]*)"?\s*$', re.MULTILINE)
 _OLI = {"1": 443, "2": 482, "3": 561.4, "4": 654.6, "5": 864.7, "6": 1608.9, "7": 2200.7}
 _TM = {"1": 485.0, "2": 560.0, "3": 660.0, "4": 830.0, "5": 1650.0, "7": 2215.0}
@@ -514,7 +514,7 @@ def _values(metadata: Path) -> dict[str, str]:
         root = parse_xml(metadata)
         leaves = [element for element in root.iter() if not len(element)]
         return {leaf.tag: (leaf.text or "").strip() for leaf in reversed(leaves)}
-    text = read_bounded(metadata, _LARGEST).decode("utf-8", "replace")
+    text = read_bounded(metadata, _MAX_METADATA_BYTES).decode("utf-8", "replace")
     if suffix != ".json":
         return dict(reversed(_LINE.findall(text)))
     try:

@@ -34,16 +34,16 @@ from hypercover.types import Array, Codes, Floats, Ints, Mask
 Geometries = npt.NDArray[np.object_]
 """Shapes of shapely (n,)."""
 
-_LARGEST_GEOJSON = 2**28
+_MAX_GEOJSON_BYTES = 2**28
 """Bytes of a GeoJSON file, which is read whole."""
 
-_LARGEST_VECTOR = 2**31
+_MAX_FILE_BYTES = 2**31
 """Bytes of any vector file."""
 
-_MOST_SHAPES = 20_000_000
+_MAX_SHAPES = 20_000_000
 """Shapes that are read, some gigabytes in memory."""
 
-_LEAST_BYTES = 8
+_MIN_SHAPE_BYTES = 8
 """Bytes that a shape takes at least; GDAL allocates memory for as many as a file claims."""
 
 _DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf"}
@@ -69,7 +69,7 @@ def _check_geojson(path: Path) -> None:
     LabelError
         If there is such a link, or the file is not JSON or too large to check.
     """
-    if path.stat().st_size > _LARGEST_GEOJSON:
+    if path.stat().st_size > _MAX_GEOJSON_BYTES:
         raise LabelError(f"{path} is larger than 256 MiB; save the shapes as GeoPackage.")
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -365,7 +365,7 @@ def _encodings(path: Path) -> tuple[str | None, str]:
 
 def _check_file(path: Path) -> None:
     """Refuse files that GDAL must not open."""
-    if path.stat().st_size > _LARGEST_VECTOR:
+    if path.stat().st_size > _MAX_FILE_BYTES:
         raise LabelError(f"{path} is larger than 2 GiB; save only the shapes needed.")
     if is_json(path):
         _check_geojson(path)
@@ -409,13 +409,13 @@ def _check_info(path: Path, info: dict[str, Any]) -> None:
             f"Shapes are read from {VECTOR_FORMATS}, but {path} is in the format "
             f"{info['driver']}; save it as GeoPackage."
         )
-    if info["features"] > path.stat().st_size // _LEAST_BYTES:
+    if info["features"] > path.stat().st_size // _MIN_SHAPE_BYTES:
         raise LabelError(
             f"{path} claims {info['features']:,} shapes, too many for its size; save it again."
         )
-    if info["features"] > _MOST_SHAPES:
+    if info["features"] > _MAX_SHAPES:
         raise LabelError(
-            f"{path} holds {info['features']:,} shapes, more than the {_MOST_SHAPES:,} that are "
+            f"{path} holds {info['features']:,} shapes, more than the {_MAX_SHAPES:,} that are "
             "read; save only those that are needed."
         )
     if info["features"] == 0:
@@ -553,10 +553,10 @@ def _burnt(
 
 _SECONDS = 10.0
 """Time limit of the check."""
-_MOST_OBJECTS = 10_000
+_MAX_OBJECTS = 10_000
 _STEPS = 10_000
 """Instructions of SQLite between two checks of the time."""
-_LONGEST_SQL = 2000
+_MAX_SQL = 2000
 _CONTENTS = "gpkg_contents"
 _SYSTEM_TABLES = ("gpkg_", "gpkgext_", "ogr_", "layer_styles")
 """First letters of the tables that GDAL reads on opening."""
@@ -605,9 +605,9 @@ def _check_tables(path: Path, database: sqlite3.Connection) -> None:
     objects = database.execute(
         "SELECT type, name, substr(sql, 1, ?) FROM sqlite_master "
         "WHERE type IN ('table', 'view') LIMIT ?",
-        (_LONGEST_SQL, _MOST_OBJECTS + 1),
+        (_MAX_SQL, _MAX_OBJECTS + 1),
     ).fetchall()
-    if len(objects) > _MOST_OBJECTS:
+    if len(objects) > _MAX_OBJECTS:
         raise LabelError(f"{path} holds more than 10,000 tables; save the labels alone.")
     views = [str(name) for kind, name, _ in objects if kind == "view"]
     if system := [name for name in views if name.lower().startswith(_SYSTEM_TABLES)]:
@@ -620,7 +620,7 @@ def _check_tables(path: Path, database: sqlite3.Connection) -> None:
     if system := [name for name in virtual if name.startswith("gpkg_")]:
         raise _computed(path, system[0], "is a virtual table")
     contents = "SELECT table_name FROM gpkg_contents LIMIT ?"
-    listed = database.execute(contents, (_MOST_OBJECTS,)).fetchall()
+    listed = database.execute(contents, (_MAX_OBJECTS,)).fetchall()
     for layer in (_CONTENTS, *(str(name) for (name,) in listed if name is not None)):
         if layer.lower() not in sql:
             raise _computed(path, layer, "is a view or missing")
