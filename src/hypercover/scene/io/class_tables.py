@@ -105,8 +105,6 @@ def _text(path: Path) -> str:
 
 def _layer_styles(path: Path, layer: str | None) -> list[str]:
     """Return the styles that QGIS stored in a GeoPackage for a layer, the default first."""
-    from pyogrio.errors import DataLayerError, DataSourceError
-
     if not path.is_file() or not is_sqlite(path):
         return []
     columns = ["f_table_name", "styleQML", "useAsDefault"]
@@ -115,7 +113,8 @@ def _layer_styles(path: Path, layer: str | None) -> list[str]:
         with offline_pyogrio(path) as pyogrio:
             source = path.absolute()
             meta, _, _, data = pyogrio.raw.read(source, layer="layer_styles", **options)
-    except (DataSourceError, DataLayerError, ValueError, IndexError):
+    # The errors of pyogrio are RuntimeErrors.
+    except (RuntimeError, ValueError, IndexError):
         return []
     table = dict(zip(map(str, meta["fields"]), data, strict=True))
     if set(columns) - set(table):

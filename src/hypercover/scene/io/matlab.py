@@ -214,9 +214,7 @@ def _read(path: Path, start: int) -> Array:
         what = f"Variable {head.name} of {path}"
         check_memory(head.n_bytes, what)
         check_unpacking(head.n_bytes, element[1] - start, what)
-        raw: bytes | bytearray = head.inside or bytearray(head.n_bytes)
-        if isinstance(raw, bytearray) and raw:
-            element[0].fill(raw)
+        raw = head.inside or element[0].fill(bytearray(head.n_bytes))
         numbers = np.frombuffer(raw, head.dtype)
     native = numbers.astype(head.dtype.newbyteorder("="), copy=False)
     return native.reshape(head.shape, order="F")

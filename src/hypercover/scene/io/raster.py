@@ -244,9 +244,10 @@ def read_image(path: Path) -> Scene:
         names = tuple(all_names[number - 1] for number in masks.measured)
         tags = _all_tags(dataset)
         yes = {
-            key for key, value in tags.items() if str(value).lower() in {"yes", "1", "true"}
+            key.lower().replace(" ", "_")
+            for key, value in tags.items()
+            if str(value).lower() in {"yes", "1", "true"}
         }
-        yes = {key.lower().replace(" ", "_") for key in yes}
         if path.suffix.lower() == ".hdr" and not envi.read_header(path).raw:
             tags |= envi.read_header(path).entries
         count = len(masks.measured)
@@ -290,7 +291,7 @@ def _cube(path: Path, dataset: Any, masks: "Masks") -> xr.DataArray:
     numbers, dtypes = masks.measured, dataset.dtypes
     shape = (len(numbers), dataset.height, dataset.width)
     dtype = np.result_type(*{dtypes[number - 1] for number in numbers})
-    lazy = LazyArray(shape, dtype, partial(read_window, path, numbers=numbers))
+    lazy = LazyArray(shape, dtype, partial(read_window, path, numbers))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
     units = next((unit for unit in _texts(dataset, "units") if unit), None)
     if units := units or dataset.tags(ns="ENVI").get("data_units"):
@@ -389,18 +390,15 @@ def _texts(dataset: Any, attribute: str) -> tuple[str | None, ...]:
         return (None,) * int(dataset.count)
 
 
-def read_window(
-    path: Path, indices: Indices, numbers: Sequence[int] | None = None
-) -> Array:
+def read_window(path: Path, numbers: Sequence[int], indices: Indices) -> Array:
     """Read a block by indices (bands, rows, cols).
 
-    Band indices count in ``numbers``, bands of the file from 1; by default in all bands.
+    Band indices count in ``numbers``, bands of the file from 1.
     """
     bands, rows, cols = indices
     down, across = bounding_slice(rows), bounding_slice(cols)
     window = Window.from_slices(down, across)
     with open_dataset(path) as dataset:
-        numbers = numbers or range(1, dataset.count + 1)
         # The bands of a VRT may differ in type: the result can hold all of them.
         dtypes = dataset.dtypes
         dtype = np.result_type(*(dtypes[number - 1] for number in numbers))

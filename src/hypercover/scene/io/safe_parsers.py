@@ -95,6 +95,10 @@ _TAG = "tag:yaml.org,2002:"
 
 _SCALARS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str"))
 """Types that a value may have; sets, pairs, dates and Python objects are refused."""
+_TAGS: dict[Any, set[str]] = {
+    yaml.MappingNode: {f"{_TAG}map"},
+    yaml.SequenceNode: {f"{_TAG}seq"},
+}
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -109,7 +113,7 @@ class _PlainLoader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("an alias (*name) is not allowed; write out its value")
         node = super().compose_node(parent, index)
-        if node is not None and not _is_plain(node):
+        if node is not None and node.tag not in _TAGS.get(type(node), _SCALARS):
             kind = str(node.tag).removeprefix(_TAG)[:40]
             raise yaml.MarkedYAMLError(
                 problem=f"a value of the YAML type {kind!r} is not allowed; write a text in "
@@ -138,15 +142,6 @@ _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rules if tag != f"{_TAG}timestamp"]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-
-
-def _is_plain(node: Any) -> bool:
-    """Tell whether a value is one of the plain types, in the form that type has."""
-    if isinstance(node, yaml.MappingNode):
-        return bool(node.tag == f"{_TAG}map")
-    if isinstance(node, yaml.SequenceNode):
-        return bool(node.tag == f"{_TAG}seq")
-    return node.tag in _SCALARS
 
 
 def parse_yaml(text: str) -> Any:

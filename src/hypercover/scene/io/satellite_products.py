@@ -415,11 +415,9 @@ def _stack_bands(files: Sequence[_BandFile]) -> xr.DataArray:
     paths, names, centres = zip(*files, strict=True)
 
     def fetch(indices: Indices) -> Array:
-        bands, *window = indices
-        only = np.zeros(1, np.intp)
-        return np.concatenate(
-            [raster.read_window(paths[band], (only, *window)) for band in bands]
-        )
+        own = np.zeros(1, np.intp), *indices[1:]
+        layers = [raster.read_window(paths[band], (1,), own) for band in indices[0]]
+        return np.concatenate(layers)
 
     cube = with_grid(_lazy_cube((len(files), *grid.shape), dtype, fetch, nodata=0.0), grid)
     table = BandTable(np.array(centres))

@@ -88,14 +88,9 @@ def _check_geojson(path: Path) -> None:
 
 def _refuse_links(pairs: list[tuple[str, Any]]) -> None:
     """Check one JSON object, and keep nothing of it."""
-    keys = {key.lower() for key, _ in pairs}
-    links = any(
-        key.lower() == "type"
-        and isinstance(value, str)
-        and value.lower().startswith(("link", "url"))
-        for key, value in pairs
-    )
-    if links and "properties" in keys:
+    types = [str(value).lower() for key, value in pairs if key.lower() == "type"]
+    links = any(kind.startswith(("link", "url")) for kind in types)
+    if links and any(key.lower() == "properties" for key, _ in pairs):
         raise _LinkError
 
 
@@ -140,28 +135,21 @@ def read_vector_labels(
     burnt, contested = _burn(geometries, codes[inside], grid)
     if not burnt.any():
         raise _no_overlap(path, shapes, grid)
-    notes = [
-        f"Labels: {counted(len(geometries), 'shape')} of {path.name}, attribute {shapes.field!r}."
-    ]
+    number = counted(len(geometries), "shape")
+    notes = [f"Labels: {number} of {path.name}, attribute {shapes.field!r}."]
     if shapes.crs is None:
-        notes.append(
-            f"{path.name} has no coordinate system; that of the image was assumed."
-        )
+        notes += [f"{path.name} has no coordinate system; that of the image was assumed."]
     if contested:
-        notes.append(
-            f"{contested:,} pixels lie in shapes of more than one class and stay unlabelled."
-        )
-    zero = (
-        " of code 0, which means unlabelled: left out; if it is a class, give it another "
-        "number or a name."
-    )
+        where = "lie in shapes of more than one class and stay unlabelled"
+        notes += [f"{contested:,} pixels {where}."]
+    zero = "of code 0, which means unlabelled: left out; if it is a class, give it another number"
     left_out = {
-        " without a geometry: left out.": ~usable,
-        " without a class: left out.": codes < 0,
-        zero: usable & (codes == 0),
+        "without a geometry: left out": ~usable,
+        "without a class: left out": codes < 0,
+        f"{zero} or a name": usable & (codes == 0),
     }
     losses = [
-        f"{counted(int(where.sum()), 'shape')}{reason}"
+        f"{counted(int(where.sum()), 'shape')} {reason}."
         for reason, where in left_out.items()
         if where.any()
     ]
@@ -301,9 +289,6 @@ def _read(
     path: Path, field: str | None, layer: str | None = None, *, with_class: bool = True
 ) -> _Shapes:
     """Read shapes, and by default their class attribute."""
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    errors = (DataSourceError, DataLayerError)
     _check_file(path)
     try:
         with offline_pyogrio(path) as pyogrio:
@@ -327,7 +312,8 @@ def _read(
         geometries = shapely.from_wkb(wkb)
     except LabelError:
         raise
-    except (*errors, shapely.errors.ShapelyError, ValueError, IndexError) as error:
+    # The errors of pyogrio are RuntimeErrors.
+    except (RuntimeError, shapely.errors.ShapelyError, ValueError, IndexError) as error:
         raise LabelError(
             f"{path} cannot be read as a vector file: it is damaged or of an unknown "
             "format; save it as GeoPackage or GeoJSON."
