@@ -266,9 +266,6 @@ _COLUMN_NAMES = {
 """Heads of columns as programs and people write them, without case and spaces. The first
 of each line that occurs in a table counts, and no column counts twice."""
 
-_MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
-
-
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error)
 
 
@@ -314,18 +311,13 @@ def _table_text(path: Path) -> str:
         raw = safe_parsers.read_bounded(path, _MAX_TABLE_BYTES)
     except SceneError as error:
         raise LabelError(f"The class table {path} cannot be read; {_HOW}.") from error
-    by_mark = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
-    if by_mark is None and raw[1:2] == b"\0" and raw[:1] != b"\0":
-        by_mark = "utf-16-le"
-    for encoding in filter(None, (by_mark, "utf-8", "cp1252")):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise LabelError(
-        f"The encoding of the class table {path} is none of UTF-8, UTF-16 and Windows-1252; "
-        "save it as UTF-8."
-    )
+    try:
+        return safe_parsers.decode_text(raw)[0]
+    except UnicodeDecodeError as error:
+        raise LabelError(
+            f"The encoding of the class table {path} is none of UTF-8, UTF-16 and Windows-1252; "
+            "save it as UTF-8."
+        ) from error
 
 
 def _rows(suffix: str, text: str) -> Iterable[tuple[str, Mapping[str, Any]]]:

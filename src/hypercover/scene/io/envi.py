@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hypercover.errors import SceneError
 from hypercover.files import modified_ns
-from hypercover.scene.io.safe_parsers import read_bounded
+from hypercover.scene.io.safe_parsers import decode_text, read_bounded
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import declares_nodata
 
@@ -93,7 +93,9 @@ def read_header(path: Path) -> RasterHeader:
 @lru_cache(maxsize=64)
 def _read_header(path: Path, _changed: int) -> RasterHeader:
     raw = read_bounded(path, _MAX_HEADER_BYTES)
-    text, is_utf8 = _decoded(raw)
+    text, is_utf8 = decode_text(raw, "replace")
+    # Five bytes are undefined in Windows-1252.
+    text = text if is_utf8 else text.replace("\ufffd", "?")
     entries = _entries(text)
     # An ESRI header has a key and a value in each line.
     pairs = (line.split(None, 1) for line in text.splitlines())
@@ -120,23 +122,6 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
         and _is_usual(text, entries)
     )
     return RasterHeader(path, entries, standard=standard)
-
-
-def _decoded(raw: bytes) -> tuple[str, bool]:
-    """Return the text of a header, and whether it is UTF-8, which GDAL expects."""
-    if raw.startswith(codecs.BOM_UTF8):
-        return raw.decode("utf-8-sig", "replace"), False
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return raw.decode("utf-16", "replace"), False
-    head = raw[:8]
-    for encoding in ("utf-16-le", "utf-16-be"):
-        if head.replace(b"\0", b"") == head.decode(encoding, "ignore").encode()[:4] != b"":
-            return raw.decode(encoding, "replace"), False
-    try:
-        return raw.decode("utf-8"), True
-    except UnicodeDecodeError:
-        # Five bytes are undefined in cp1252.
-        return raw.decode("cp1252", "replace").replace("\ufffd", "?"), False
 
 
 _LINE = re.compile(

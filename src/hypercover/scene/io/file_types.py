@@ -53,6 +53,7 @@ _SUFFIXES = {
     ".h5": FileType.HDF5,
     ".hdf5": FileType.HDF5,
 }
+_JSON = re.compile(rb"[\xef\xbb\xbf \t\r\n]*\{")
 _RASTER_TEXT = re.compile(rb"ncols|nrows|DSAA|P[123567]|ENVI")
 """First bytes of rasters that are text, or have a text header."""
 
@@ -82,7 +83,7 @@ def detect_type(path: Path) -> FileType:
             return file_type
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]
-    if _begins_json(head):
+    if _JSON.match(head):
         return FileType.VECTOR
     is_raster = not _is_text(head) or _RASTER_TEXT.match(head)
     if not is_raster and (reason := _text(path, head)):
@@ -97,11 +98,7 @@ def is_sqlite(path: Path) -> bool:
 
 def is_json(path: Path) -> bool:
     """Tell whether a file begins like a JSON object, as GeoJSON does."""
-    return _begins_json(_head(path))
-
-
-def _begins_json(head: bytes) -> bool:
-    return head.lstrip(_BLANK).startswith(b"{")
+    return _JSON.match(_head(path)) is not None
 
 
 def _is_text(head: bytes) -> bool:

@@ -45,6 +45,30 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     return content
 
 
+_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+def decode_text(raw: bytes, errors: str = "strict") -> tuple[str, bool]:
+    """Decode text as programs save it, and tell whether it is plain UTF-8.
+
+    It may be UTF-8 or UTF-16, with or without a byte order mark, or else Windows-1252.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        If it is none of these, and errors are strict.
+    """
+    encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), None)
+    if encoding is None and raw[:2].count(0) == 1:
+        encoding = "utf-16-be" if raw[0] == 0 else "utf-16-le"
+    if encoding is not None:
+        return raw.decode(encoding, errors), False
+    try:
+        return raw.decode("utf-8"), True
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors), False
+
+
 def parse_xml(path: Path) -> ET.Element:
     """Parse an XML file, refusing document types and entities.
 
