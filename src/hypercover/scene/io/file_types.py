@@ -194,12 +194,9 @@ _ARCHIVES = re.compile(rb"\x1f\x8b|Rar!|7z\xbc\xaf|BZh|\xfd7zXZ|.{257}ustar", re
 _OTHER_SHAPES = {b"PAR1": "Parquet", b"!table": "MapInfo"}
 _XML_NAMES = {b"kml": "KML", b"gpx": "GPX", b"featurecollection": "GML"}
 _XML_SHAPES = re.compile(rb"<(?:\w+:)?(kml|gpx|FeatureCollection)\b", re.IGNORECASE)
-_OTHER_RASTERS = {
-    b"\x0e\x03\x13\x01": "HDF4",
-    b"SIMPLE  =": "FITS",
-    b"GRIB": "GRIB",
-    b"PCIDSK": "PCIDSK",
-}
+_OTHER_RASTERS = re.compile(
+    rb"(?P<HDF4>\x0e\x03\x13\x01)|(?P<FITS>SIMPLE  =)|(?P<GRIB>GRIB)|(?P<PCIDSK>PCIDSK)"
+)
 _NO_IMAGE = "not an image; give the image or label file"
 _OTHER_FILES = {
     rb"%PDF": f"a PDF document, {_NO_IMAGE}",
@@ -229,10 +226,11 @@ def _other_format(path: Path, head: bytes) -> str | None:
             f"Shapes are read from {VECTOR_FORMATS}, but {path} is {[*shapes, 'KMZ'][0]}; "
             f"save it as one of these ({convert})."
         )
-    for magic, name in _OTHER_RASTERS.items():
-        if head.startswith(magic):
-            convert = shlex.join(["gdal_translate", str(path), "image.tif"])
-            return f"{path} is in the format {name}; save it as GeoTIFF ({convert})."
+    if raster := _OTHER_RASTERS.match(head):
+        convert = shlex.join(["gdal_translate", str(path), "image.tif"])
+        return (
+            f"{path} is in the format {raster.lastgroup}; save it as GeoTIFF ({convert})."
+        )
     for pattern, what in _OTHER_FILES.items():
         if re.match(pattern, head):
             return f"{path} is {what}."

@@ -83,7 +83,10 @@ def place_by_coordinates(
         return _transformed(cube, mapping)
     transform = (x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2)
     crs = _crs(mapping)
-    if mapping is None and {_basename(dim) for dim in image.dims} & _DEGREES:
+    if (
+        mapping is None
+        and {dim.rsplit("/", 1)[-1].lower() for dim in image.dims} & _DEGREES
+    ):
         crs = crs_wkt(4326)
     return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], crs, transform))
 
@@ -100,10 +103,6 @@ def _transformed(cube: xr.DataArray, mapping: NamedArray | None) -> xr.DataArray
     return with_grid(cube, Grid(rows, cols, crs, (a, b, c, d, e, f))) if usable else cube
 
 
-def _basename(dim: str) -> str:
-    return dim.rsplit("/", 1)[-1].lower()
-
-
 _DEGREES = {"lat", "latitude"}
 """Names of axes in degrees, where there is no coordinate system."""
 _COORDINATES = {
@@ -116,9 +115,9 @@ def _regular(
     by_name: dict[str, NamedArray], image: NamedArray, count: int, axis: str
 ) -> tuple[float, float] | None:
     """Return first centre and step of a regular coordinate of this length, if there is one."""
-    for dim in image.dims:
-        member = by_name.get(dim.rsplit("/", 1)[-1])
-        if _basename(dim) not in _COORDINATES[axis] or member is None:
+    for name in (dim.rsplit("/", 1)[-1] for dim in image.dims):
+        member = by_name.get(name)
+        if name.lower() not in _COORDINATES[axis] or member is None:
             continue
         if member.shape != (count,) or count < 2 or not member.is_numeric:
             continue
