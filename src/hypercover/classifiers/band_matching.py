@@ -131,7 +131,8 @@ def _match_by_wavelength(model: ModelCard, present: Ints, scene: Floats) -> list
     numbers = np.asarray(model.bands)
     if len(numbers) * len(scene) > _MAX_PAIRS:
         raise ModelError(
-            f"{len(numbers):,} bands of a model and {len(scene):,} of a scene are too many to match by "
+            f"{len(numbers):,} bands of a model and {len(scene):,} of a scene are too "
+            "many to match by "
             "wavelength; use fewer."
         )
     centres = _as_floats(model.wavelengths, len(numbers))

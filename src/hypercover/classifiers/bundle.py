@@ -46,7 +46,8 @@ def codes_to_json(classes: Array) -> dict[str, Any]:
         isinstance(value, _PYTHON_TYPES[kind]) for value in values
     ):
         raise ModelError(
-            f"Only whole numbers and names can be class codes, got {classes.dtype} {values[:3]}; use 1, 2."
+            f"Only whole numbers and names can be class codes, got {classes.dtype} "
+            f"{values[:3]}; use codes such as 1, 2, 3."
         )
     return {
         "type": "U" if kind == "U" else classes.dtype.str.lstrip("<>|="),
@@ -447,12 +448,14 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     if type(version) is not int or version not in (_WITHOUT_FEATURES, _WITH_FEATURES):
         raise ModelError(
             f"The model in {folder} has format version {str(version)[:40]}, this hypercover "
-            f"reads versions {_WITHOUT_FEATURES} and {_WITH_FEATURES}; install the version it was made with."
+            f"reads versions {_WITHOUT_FEATURES} and {_WITH_FEATURES}; install the "
+            "version it was made with."
         )
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in _CLASSIFIERS:
         raise ModelError(
-            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; this hypercover reads "
+            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; this "
+            "hypercover reads "
             f"{', '.join(_CLASSIFIERS)}; update it."
         )
     parts = ["card", "settings", "weights", "made_with"]
@@ -473,7 +476,8 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
         ) from error
     if size != declared.get("bytes") or size > _MAX_WEIGHTS:
         raise ModelError(
-            f"The weights in {path} have {size} bytes: truncated or from another model; {_SAVE_AGAIN}."
+            f"The weights in {path} have {size} bytes: truncated or from another model; "
+            f"{_SAVE_AGAIN}."
         )
     weights = path.read_bytes()
     if hashlib.sha256(weights).hexdigest() != declared.get("sha256"):

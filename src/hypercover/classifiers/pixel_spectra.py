@@ -47,6 +47,7 @@ def training_classes(y: Array) -> tuple[Array, Indices]:
     classes, positions = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ModelError(
-            f"Training needs pixels of at least two classes, got one class, {classes[0]}; label more."
+            f"Training needs pixels of at least two classes, got one class, {classes[0]}; "
+            "label pixels of another class."
         )
     return classes, positions

@@ -147,7 +147,8 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             any_name = any(each.kind == each.VAR_KEYWORD for each in _parameters(kind))
             if name not in known and not any_name:
                 raise ModelError(
-                    f"{self.path} has no parameter {str(name)[:60]!r}; {_suggest(str(name)[:60], known)}"
+                    f"{self.path} has no parameter {str(name)[:60]!r}; "
+                    f"{_suggest(str(name)[:60], known)}"
                 )
         if "random_state" in known:
             params.setdefault("random_state", getattr(self, "seed_", None))

@@ -226,7 +226,8 @@ def estimate_area(
     sample = (reference > 0) & inside
     if not sample.any():
         raise CallError(
-            "No reference pixel lies on a pixel of the map with a class; give a sample of it."
+            "No reference pixel lies on a pixel of the map with a class; give a reference "
+            "sample of this map."
         )
     legend = (legend or Legend()).covering([*np.unique(mapped), *np.unique(reference)])
     names = np.unique(places[inside])
@@ -368,7 +369,8 @@ def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) 
     for name, codes in given.items():
         if codes.shape != mapped.shape:
             raise CallError(
-                f"Map and {name} need one size, got {mapped.shape} and {codes.shape}; give one grid."
+                f"Map and {name} need one size, got {mapped.shape} and {codes.shape}; "
+                "give rasters on the same grid."
             )
     if design == "simple":
         if strata is not None:

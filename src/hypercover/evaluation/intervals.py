@@ -134,7 +134,7 @@ def _shape(seeds: Sequence[Predictions]) -> tuple[int, int]:
     shapes = {answers.shape for answers in seeds}
     if len(shapes) != 1:
         raise CallError(
-            f"Seeds must be for one scene, got {len(shapes)} sizes; give those of one run."
+            f"Seeds must be of one scene, got {len(shapes)} sizes; give those of one run."
         )
     if not sum(map(len, seeds)):
         raise CallError("The split has no test pixels; give one that does.")

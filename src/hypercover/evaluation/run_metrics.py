@@ -75,7 +75,8 @@ def read_result_file(path: Path, model: type[Model], *, remedy: str) -> Model:
     """
     if path.stat().st_size > _MAX_BYTES:
         raise CallError(
-            f"{path} has over {_MAX_BYTES // 2**20} MiB, which no run writes; give the folder of a run."
+            f"{path} has over {_MAX_BYTES // 2**20} MiB, which no run writes; give the "
+            "folder of a run."
         )
     try:
         return model.model_validate(read_checksummed(path.read_bytes()))
@@ -581,6 +582,7 @@ def read_run_metrics(folder: Path) -> RunMetrics:
     metrics = read_result_file(path, RunMetrics, remedy="run the experiment again")
     if metrics.model_fields_set.isdisjoint(("name", "models", "split")):
         raise CallError(
-            f"{path} is not a valid result file: no name, models or split; run the experiment again."
+            f"{path} is not a valid result file: no name, models or split; run the "
+            "experiment again."
         )
     return metrics

@@ -609,7 +609,7 @@ def _read_joined(
             for name in ("grid", "features", "dtype", "seen")
         ):
             raise CallError(
-                f"{files[0]} and {file} have different scenes or features; read them singly."
+                f"{files[0]} and {file} are of different scenes or features; read them one by one."
             )
     rows = np.concatenate([part.rows for part in positions])
     cols = np.concatenate([part.cols for part in positions])

@@ -226,7 +226,7 @@ def match_windows(
     matched: window_file.WindowFile = windows[_places(windows, samples, scene.shape[1])]
     if not np.array_equal(matched.labels, samples.labels):
         raise LabelError(
-            f"The labels in {windows.path} differ from those of {scene.name}; write it again."
+            f"The labels in {windows.path} differ from those of {scene.name}; write the file again."
         )
     if windows.stored and len(samples):
         _compare(matched, scene, samples)

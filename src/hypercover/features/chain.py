@@ -115,7 +115,8 @@ def _check_name(name: object) -> None:
         return
     if name == "nwfe":
         raise CallError(
-            "NWFE learns from labels, so it is no image feature; set it in the model instead, as in nwfe: 30."
+            "NWFE learns from labels, so it is no image feature; set it in the model "
+            "instead, as in nwfe: 30."
         )
     listed = ", ".join(f"{key} ({entry.description})" for key, entry in FEATURES.items())
     raise CallError(
@@ -136,7 +137,8 @@ def _parse_settings(name: str, value: object) -> dict[str, Any]:
     unknown = [str(key)[:40] for key in value if key not in parameters]
     if unknown:
         raise CallError(
-            f"The feature {name} has no parameter {', '.join(unknown)}; choose from {', '.join(parameters)}."
+            f"The feature {name} has no parameter {', '.join(unknown)}; choose from "
+            f"{', '.join(parameters)}."
         )
     given = dict(value)
     if main == _LIST_SETTING and main in given:
@@ -207,7 +209,8 @@ class Chain:
         """Build the features, which checks their parameters."""
         if not 1 <= len(self.steps) <= _MAX_STEPS:
             raise CallError(
-                f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for example kpca:5."
+                f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for "
+                "example kpca:5."
             )
         self.features: tuple[Feature, ...] = tuple(
             step.feature_class()(**step.params) for step in self.steps
@@ -416,7 +419,8 @@ class Chain:
         if self.reach is None and overlap is None:
             raise CallError(
                 "Attribute profiles depend on the whole image, which does not fit in memory; use "
-                "a smaller image, or --overlap to compute them in blocks with that margin in pixels."
+                "a smaller image, or --overlap to compute them in blocks with that margin "
+                "in pixels."
             )
 
     def state(self) -> tuple[Settings, Arrays]:
@@ -445,7 +449,8 @@ class Chain:
         saved = _ChainSettings.read(settings)
         if len(saved.fitted) != len(saved.steps):
             raise ModelError(
-                f"Only {len(saved.fitted)} of {len(saved.steps)} saved features are fitted; train the model again."
+                f"Only {len(saved.fitted)} of {len(saved.steps)} saved features are "
+                "fitted; train the model again."
             )
         chain = cls.parse(saved.steps)
         if len(chain.steps) != len(saved.steps):
@@ -580,7 +585,8 @@ def _parse_list(text: str) -> list[Any]:
         items = None
     if not isinstance(items, list):
         raise CallError(
-            f"The chain {text[:60]!r} is not a list; write for example '[{{kpca: {{gamma: 0.01}}}}, esdap]'."
+            f"The chain {text[:60]!r} is not a list; write for example "
+            f"'[{{kpca: {{gamma: 0.01}}}}, esdap]'."
         )
     return items
 

@@ -153,12 +153,14 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         most = int(varying.sum())
         if not most:
             raise ModelError(
-                f"NWFE needs bands that vary, but all {len(varying)} bands are constant; check the image."
+                f"NWFE needs bands that vary, but all {len(varying)} bands are constant; "
+                "check the image."
             )
         count = int(self.n_components or most)
         if count > most:
             raise ModelError(
-                f"NWFE cannot compute {count} features, because only {most} of {len(varying)} bands "
+                f"NWFE cannot compute {count} features, because only {most} of "
+                f"{len(varying)} bands "
                 f"vary between the training samples; use at most {most}."
             )
         return count
@@ -168,7 +170,8 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         codes, classes = np.unique(y, return_inverse=True)
         if len(codes) < 2:
             raise ModelError(
-                f"NWFE needs training samples of at least two classes, got one class, {codes[0]}; label more."
+                "NWFE needs training samples of at least two classes, got one class, "
+                f"{codes[0]}; label pixels of another class."
             )
         rng = check_random_state(self.random_state)
         most = self.max_per_class or len(y)
@@ -178,7 +181,8 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
                 members[position] = np.sort(rng.choice(member, most, replace=False))
         if max(map(len, members)) < 2:
             raise ModelError(
-                f"NWFE needs a class of at least two training samples, got {len(codes)} classes of one; "
+                f"NWFE needs a class of at least two training samples, got {len(codes)} "
+                "classes of one; "
                 "label more pixels."
             )
         return members
@@ -239,5 +243,6 @@ def _check_whole(value: Any, name: str) -> None:
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if value is not None and not (whole and int(value) >= 1):
         raise ModelError(
-            f"The {name} of NWFE must be a whole number of at least 1, got {value!r}; use for example 30."
+            f"The {name} of NWFE must be a whole number of at least 1, got {value!r}; use "
+            "for example 30."
         )

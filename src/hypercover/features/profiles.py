@@ -156,7 +156,8 @@ class AttributeProfiles(Feature):
         self.count = _check_count(self.count, "count")
         if self.rule not in RULES:
             raise CallError(
-                f"The rule of a profile must be one of {', '.join(RULES)}, got {str(self.rule)[:40]!r}."
+                f"The rule of a profile must be one of {', '.join(RULES)}, got "
+                f"{str(self.rule)[:40]!r}."
             )
         check_resolution(self.resolution)
         self.outside_: tuple[float, ...] | None = None

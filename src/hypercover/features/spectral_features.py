@@ -355,7 +355,8 @@ class KPCA(SpectralFeature):
         number = isinstance(self.gamma, Real) and not isinstance(self.gamma, bool)
         if self.gamma is not None and not (number and 0 < self.gamma < np.inf):
             raise CallError(
-                f"The gamma of KPCA must be a number above 0, got {self.gamma!r}; leave it out to derive it."
+                f"The gamma of KPCA must be a number above 0, got {self.gamma!r}; leave "
+                "it out to derive it."
             )
 
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
@@ -449,7 +450,8 @@ def _count_valid(scene: Scene) -> int:
     count = int(scene.valid.sum())
     if count == 0:
         raise SceneError(
-            f"The image {scene.name} has no pixel with data in all bands; drop the bands without data."
+            f"The image {scene.name} has no pixel with data in all bands; drop the bands "
+            "without data."
         )
     return count
 

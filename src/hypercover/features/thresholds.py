@@ -231,11 +231,13 @@ def _checked(spec: Any, attribute: str) -> ThresholdSpec:
     if isinstance(spec, str) or not isinstance(spec, Sequence | np.ndarray):
         raise CallError(
             f"The thresholds of {attribute} must be a list of numbers or one of "
-            f"{', '.join([FORMULA, *AUTOMATIC])}, got {str(spec)[:60]!r}; give for example [50, 100]."
+            f"{', '.join([FORMULA, *AUTOMATIC])}, got {str(spec)[:60]!r}; give for "
+            "example [50, 100]."
         )
     if not 1 <= len(spec) <= MAX_THRESHOLDS:
         raise CallError(
-            f"{attribute} takes 1 to {MAX_THRESHOLDS} thresholds, got {len(spec)}; give fewer or none."
+            f"{attribute} takes 1 to {MAX_THRESHOLDS} thresholds, got {len(spec)}; give "
+            "fewer or none."
         )
     return check_rising(spec, attribute)
 
@@ -246,7 +248,8 @@ def check_rising(spec: Sequence[Any] | Array, attribute: str) -> Thresholds:
         number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
         if not number or not 0 < value <= _LARGEST:
             raise CallError(
-                f"Thresholds of {attribute} must be numbers above 0, got {str(value)[:40]}; leave it out."
+                f"Thresholds of {attribute} must be numbers above 0, got "
+                f"{str(value)[:40]}; leave it out."
             )
     values = tuple(float(value) for value in spec)
     for low, high in pairwise(values):
@@ -344,7 +347,8 @@ def check_resolution(resolution: Any) -> None:
     number = isinstance(resolution, Real) and not isinstance(resolution, bool)
     if resolution is not None and not (number and 0 < resolution <= _LARGEST):
         raise CallError(
-            f"The resolution must be the pixel size in m, a number above 0, got {str(resolution)[:40]!r}."
+            "The resolution must be the pixel size in m, a number above 0, got "
+            f"{str(resolution)[:40]!r}; leave it out to take it from the image."
         )
 
 
@@ -363,7 +367,8 @@ def pixel_size(
         return metres, False
     if specs.get("area") == FORMULA:
         raise SceneError(
-            f"The area formula needs the pixel size, and {scene.name} has no georeference in m; set the "
+            f"The area formula needs the pixel size, and {scene.name} has no georeference "
+            "in m; set the "
             "resolution, or give thresholds in pixels."
         )
     return _DEFAULT_RESOLUTION, "area" in specs and specs["area"] is None

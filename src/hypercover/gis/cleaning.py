@@ -73,7 +73,8 @@ class Regions(NamedTuple):
             classes += [code] * count
             if len(classes) > _MAX_REGIONS:
                 raise LabelError(
-                    f"The map has more than {_MAX_REGIONS:,} regions; clean it with --majority or --sieve."
+                    f"The map has more than {_MAX_REGIONS:,} regions; clean it with "
+                    "--majority or --sieve."
                 )
         pixels = np.bincount(numbers.ravel(), minlength=len(classes))
         pixels[0] = 0
@@ -153,7 +154,8 @@ class Cleaning:
         """
         if self.majority not in range(1, 100, 2):
             raise CallError(
-                f"The majority filter must be an odd number of pixels up to 99, got {self.majority}; give 3."
+                "The majority filter must be an odd number of pixels up to 99, got "
+                f"{self.majority}; give 3."
             )
         if self.sieve < 1:
             raise CallError(

@@ -101,7 +101,8 @@ def write_polygons(
         )
     if not class_map.grid.placed:
         raise LabelError(
-            "Polygons need coordinates, and the map has no georeference; give one that has."
+            "Polygons need coordinates, and the map has no georeference; give a map of an "
+            "image that has one."
         )
     crs = _crs_code(class_map.grid.crs, driver)
     regions, chosen, summary = _merge_small_regions(class_map, minimum_area)

@@ -211,7 +211,8 @@ class BatchSystem(ABC):
         if done.returncode and not ignored:
             message = " ".join((done.stderr or done.stdout).split()).rstrip(".")
             raise CallError(
-                f"{command} refuses ({message or f'exit code {done.returncode}'}); change the request."
+                f"{command} refuses ({message or f'exit code {done.returncode}'}); change "
+                "the request."
             )
         return done.stdout
 

@@ -177,7 +177,8 @@ class Task:
             )
         if not _KIND.fullmatch(self.kind):
             raise CallError(
-                f"The task {self.name} must name its kind in a-z, 0-9 and _, got {self.kind[:80]!r}."
+                f"The task {self.name} must name its kind in a-z, 0-9 and _, got "
+                f"{self.kind[:80]!r}."
             )
         if not 0 < self.weight < float("inf"):
             raise CallError(

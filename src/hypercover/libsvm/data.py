@@ -294,7 +294,8 @@ def _as_type(values: Floats, dtype: np.dtype[np.generic], path: Path) -> Array:
     same = np.isfinite(cast) if dtype.kind == "f" else cast == values
     if not same.all():
         raise CallError(
-            f"{path} holds the value {values[~same][0]}, which {dtype} cannot represent; use float64."
+            f"{path} holds the value {values[~same][0]}, which {dtype} cannot represent; "
+            "use float64."
         )
     return cast
 

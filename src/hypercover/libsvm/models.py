@@ -112,7 +112,8 @@ def model_of(svm: SVMClassifier) -> LibsvmModel:
     classes = svm.classes_.tolist()
     if not all(type(code) is int and abs(code) <= _MOST_LABEL for code in classes):
         raise ModelError(
-            f"LIBSVM labels are integers, but the classes of this model are {classes[:3]}; use codes."
+            "LIBSVM labels are integers, but the classes of this model are "
+            f"{classes[:3]}; use codes."
         )
     return LibsvmModel(svm.machines_, tuple(classes), svm.sigmoids_)
 

@@ -67,7 +67,8 @@ class SceneSource:
         source = cls(**{name: values[name] for name in cls.__dataclass_fields__})
         if source.to_json() != dict(values):
             raise RunError(
-                f"The image {source.image} has changed since the work began; run it again."
+                f"The image {source.image} has changed since the work began; run the same "
+                "command again."
             )
         return source
 

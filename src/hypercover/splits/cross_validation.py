@@ -313,7 +313,9 @@ class LeaveOneOutSplit(FoldedSplit):
     def __post_init__(self) -> None:
         """Check the settings."""
         if self.n_splits < 2:
-            raise SplitError(f"Leave-one-out needs at least 2 folds, got {self.n_splits}.")
+            raise SplitError(
+                f"Leave-one-out needs at least 2 folds, got {self.n_splits}; use 10."
+            )
         check_guard(self.guard)
 
     def outlook(

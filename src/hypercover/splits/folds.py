@@ -223,8 +223,8 @@ class FoldMaker(ABC):
         if len(usable) < 2:
             raise SplitError(
                 f"A guard of {self.guard} pixels leaves {len(usable)} of {self.n_splits} folds "
-                "with samples of two classes to train on and one of them to hold out; use a smaller "
-                "guard or folds at random."
+                "with samples of two classes to train on and one of them to hold out; use "
+                "a smaller guard or folds at random."
             )
         lost = [str(number) for number, fold in enumerate(parts, 1) if not len(fold.test)]
         notes = [

@@ -603,7 +603,8 @@ class WindowFile(LazyStack):
         at = np.flatnonzero(self.part == PART_CODES[name])
         if not len(at):
             raise SplitError(
-                f"No window of {self.path} is in the part {name!r}; write it with --split or --train."
+                f"No window of {self.path} is in the part {name!r}; write it with --split "
+                "or --train."
             )
         return self._part(at)
 

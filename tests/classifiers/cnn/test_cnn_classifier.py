@@ -275,7 +275,7 @@ def test_other_bands_and_windows_than_in_training_are_refused():
         cnn.predict(windows_of(cube[1:], labels, size=3)[0])
     with pytest.raises(ModelError, match="windows of 3 × 3 pixels, got 5 × 5"):
         cnn.predict(windows_of(cube, labels, size=5)[0])
-    with pytest.raises(ModelError, match="one odd side"):
+    with pytest.raises(ModelError, match="an odd size"):
         cnn.predict(np.zeros((2, 24, 4, 4)))
     with pytest.raises(ModelError, match="24 bands and at least 3 rows"):
         cnn.predict_dense(cube[1:])

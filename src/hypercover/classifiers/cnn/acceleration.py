@@ -88,7 +88,8 @@ def check_compiler(device: torch.device) -> None:
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
         raise ModelError(
-            f"Compiling for the CPU needs a C++ compiler, but {compiler} was not found; install g++."
+            f"Compiling for the CPU needs a C++ compiler, but {compiler} was not found; "
+            "install g++."
         )
 
 

@@ -406,15 +406,18 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shape = tuple(stack.shape)
         if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
             raise ModelError(
-                f"Windows must have the shape (n, band, row, col) with one odd side, got {shape}."
+                f"Windows must have the shape (n, band, row, col), got {shape}; cut them with "
+                "an odd size."
             )
         if shape[1] != self.n_features_in_:
             raise ModelError(
-                f"The model was trained on {self.n_features_in_} bands, got {shape[1]}; give the same bands."
+                f"The model was trained on {self.n_features_in_} bands, got {shape[1]}; "
+                "give the same bands."
             )
         if not reset and shape[2] != self.window_:
             raise ModelError(
-                f"The model takes windows of {self.window_} × {self.window_} pixels, got {shape[2]} × "
+                f"The model takes windows of {self.window_} × {self.window_} pixels, got "
+                f"{shape[2]} × "
                 f"{shape[2]}; cut windows of that size."
             )
         return stack
@@ -459,7 +462,8 @@ def _restore(
         fits = array.shape == shape and str(array.dtype) == dtype
         if not fits or not np.isfinite(array).all():
             raise ModelError(
-                f"The saved array {key} must be finite {dtype} of shape {shape}, got {array.dtype} of shape "
+                f"The saved array {key} must be finite {dtype} of shape {shape}, got "
+                f"{array.dtype} of shape "
                 f"{array.shape}; the file is damaged, save the model again."
             )
     state = {

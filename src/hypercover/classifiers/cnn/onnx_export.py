@@ -105,7 +105,8 @@ def onnx_graph(
         import onnxscript  # noqa: F401  torch.onnx needs it
     except ImportError as error:
         raise CallError(
-            f"Writing ONNX needs the package {error.name}; install it by pip install 'hypercover[onnx]'."
+            f"Writing ONNX needs the package {error.name}; install it by pip install "
+            "'hypercover[onnx]'."
         ) from error
     graph = _exported(classifier, temperature)
     graph.producer_name, graph.producer_version = "hypercover", version("hypercover")
@@ -168,7 +169,8 @@ def _exported(classifier: CNNClassifier, temperature: float | None) -> Any:
     size = sum(4 * values.numel() for values in whole.state_dict().values())
     if size > _MAX_BYTES:
         raise ModelError(
-            f"The weights have {size / 2**30:.1f} GiB and an ONNX file holds 2 GiB; use smaller windows."
+            f"The weights have {size / 2**30:.1f} GiB and an ONNX file holds 2 GiB; use "
+            "smaller windows."
         )
     window = classifier.window_
     rows, cols = (window + 2, window + 5) if whole.tiles else (window, window)

@@ -146,7 +146,8 @@ class Trainer:
         network, recipe = self.network, self.recipe
         if recipe.patience is not None and self.validation is None:
             raise ModelError(
-                "The recipe has a patience, but there are no validation windows; give some, or leave it out."
+                "The recipe has a patience, but there are no validation windows; give "
+                "some, or leave it out."
             )
         loader, targets = self.dataset
         self.processes = ProcessGroup.current()

@@ -285,13 +285,15 @@ class LabelledWindows:
         own = np.unique(labels)
         if classes is None and len(own) < 2:
             raise ModelError(
-                f"The training labels hold one class only ({own[0]}); a classifier needs at least two."
+                f"The training labels hold one class only ({own[0]}); a classifier needs "
+                "at least two; label pixels of another class."
             )
         if classes is not None:
             unknown = np.setdiff1d(own, classes)
             if len(unknown):
                 raise ModelError(
-                    f"The validation labels hold the class {unknown[0]}, which no training window has; omit it."
+                    f"The validation labels hold the class {unknown[0]}, which no "
+                    "training window has; leave such windows out."
                 )
             for _ in finite_windows(stack):
                 pass

@@ -61,7 +61,8 @@ def register(name: str, network: type[Network]) -> None:
     valid = isinstance(network, type) and issubclass(network, Network)
     if not valid or not hasattr(network, "recipe"):
         raise ModelError(
-            f"The network {name!r} must be a class derived from Network with a recipe, got {network!r}."
+            f"The network {name!r} must be a class derived from Network with a recipe, "
+            f"got {network!r}."
         )
     if NETWORKS.setdefault(name, network) is not network:
         raise ModelError(f"A network named {name!r} already exists; use another name.")
@@ -142,16 +143,19 @@ def build(name: str, *, bands: int, classes: int, window: int) -> Network:
     network = get_network(name)
     if window < network.minimum_window or window % 2 == 0:
         raise ModelError(
-            f"The {name} network needs windows with an odd side of at least {network.minimum_window} pixels, "
+            f"The {name} network needs windows with an odd side of at least "
+            f"{network.minimum_window} pixels, "
             f"got {window} × {window}; use another window size."
         )
     if window > MAX_WINDOW:
         raise ModelError(
-            f"Windows may have at most {MAX_WINDOW} × {MAX_WINDOW} pixels, got {window}; use smaller ones."
+            f"Windows may have at most {MAX_WINDOW} × {MAX_WINDOW} pixels, got {window}; "
+            "use smaller ones."
         )
     if bands < network.minimum_bands:
         raise ModelError(
-            f"The {name} network needs at least {network.minimum_bands} bands, got {bands}; use another."
+            f"The {name} network needs at least {network.minimum_bands} bands, got "
+            f"{bands}; use another."
         )
     with torch.device("meta"):
         return network(bands, classes, window)

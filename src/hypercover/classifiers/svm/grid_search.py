@@ -251,7 +251,8 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             )
         if plain and (estimator.break_ties or estimator.max_iter != -1):
             raise CallError(
-                "KernelGridSearch knows no break_ties and max_iter; use scikit-learn's GridSearchCV."
+                "KernelGridSearch does not support break_ties and max_iter; use "
+                "scikit-learn's GridSearchCV."
             )
         return estimator
 
@@ -266,7 +267,8 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             return list(self.cv.split(X, y, groups))
         if not isinstance(self.cv, Iterable) or isinstance(self.cv, str):
             raise SplitError(
-                f"cv must be a number of folds, a splitter or pairs of index arrays, got {self.cv!r}."
+                "cv must be a number of folds, a splitter or pairs of index arrays, got "
+                f"{self.cv!r}; use for example 10."
             )
         return [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
 
@@ -314,12 +316,14 @@ def _check_grid(
     listed = list(grid.values()) if isinstance(grid, Mapping) else [None]
     if any(isinstance(each, str) or not isinstance(each, Iterable) for each in listed):
         raise CallError(
-            f"The grid must map C and gamma to lists of values such as [1, 100], got {param_grid!r}."
+            "The grid must map C and gamma to lists of values such as [1, 100], got "
+            f"{param_grid!r}."
         )
     unknown = ", ".join(sorted(map(str, set(grid) - {"C", "gamma"})))
     if unknown:
         raise CallError(
-            f"The grid may contain C and gamma only, got {unknown}; use scikit-learn's GridSearchCV."
+            f"The grid may contain C and gamma only, got {unknown}; use scikit-learn's "
+            "GridSearchCV."
         )
     C = check_positive(list(grid.get("C", [estimator.C])), "C")
     gammas = list(grid.get("gamma", [estimator.gamma]))
@@ -336,9 +340,10 @@ def _check_class_sizes(y: Array, n_folds: int) -> None:
     """Refuse more folds than the smallest class has samples."""
     codes, counts = np.unique(y, return_counts=True)
     if n_folds < 2:
-        raise SplitError(f"Cross-validation needs at least 2 folds, got {n_folds}.")
+        raise SplitError(f"Cross-validation needs at least 2 folds, got {n_folds}; use 10.")
     if len(counts) and counts.min() < n_folds:
         members = counted(int(counts.min()), "sample")
         raise SplitError(
-            f"Class {codes[counts.argmin()]} has {members}, fewer than the {n_folds} folds; use fewer folds."
+            f"Class {codes[counts.argmin()]} has {members}, fewer than the {n_folds} "
+            "folds; use fewer folds."
         )

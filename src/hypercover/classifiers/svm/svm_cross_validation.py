@@ -174,7 +174,8 @@ class CVProblem:
         if pair_bytes > budget:
             raise CallError(
                 f"The two largest classes have {sum(sorted(samples.counts)[-2:])} samples, whose "
-                f"kernel takes {pair_bytes / 2**30:.2g} GiB, more than the {budget / 2**30:.2g} GiB "
+                f"kernel takes {pair_bytes / 2**30:.2g} GiB, more than the "
+                f"{budget / 2**30:.2g} GiB "
                 "allowed; draw fewer training pixels or allow more memory."
             )
         # Half for distances, half for the kernel of one gamma.
@@ -205,7 +206,8 @@ class CVProblem:
         """Return the number of pairs to solve in parallel: one per core, as memory allows."""
         if n_jobs is not None and (not isinstance(n_jobs, Integral) or n_jobs == 0):
             raise CallError(
-                f"The number of threads must be a whole number other than 0, got {n_jobs!r}; use None."
+                "The number of threads must be a whole number other than 0, got "
+                f"{n_jobs!r}; use None or -1 for one per core."
             )
         count = n_jobs if n_jobs is not None and n_jobs > 0 else default_threads()
         return max(1, min(count, self.budget // _pair_bytes(self.samples.counts)))
@@ -299,7 +301,7 @@ def check_samples(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Array]:
         )
     if n_classes < 2:
         raise CallError(
-            f"A search needs samples of at least two classes, got {n_classes}; label more."
+            f"A search needs samples of at least two classes, got {n_classes}; label pixels of another class."
         )
     return features, codes
 
@@ -327,7 +329,8 @@ def _fold_masks(folds: Folds, samples: SortedSamples) -> tuple[Mask, Mask]:
     for number, row in enumerate(train_mask):
         if sum(row[span].any() for span in samples.spans) < 2:
             raise SplitError(
-                f"Fold {number + 1} has training samples of fewer than two classes; use fewer folds."
+                f"Fold {number + 1} has training samples of fewer than two classes; use "
+                "fewer folds."
             )
     return train_mask, test_mask
 

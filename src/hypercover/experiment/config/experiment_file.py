@@ -61,7 +61,8 @@ def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experi
     if not path.is_file():
         if str(source) not in names:
             raise ExperimentError(
-                f"No experiment file {source} was found; give a YAML file or one of {', '.join(names)}."
+                f"No experiment file {source} was found; give a YAML file or one of "
+                f"{', '.join(names)}."
             )
         path = names[str(source)]
     document = read_yaml(path)
@@ -108,7 +109,8 @@ def parse(document: Any, folder: Path, *, title: str = "experiment") -> Experime
         raise ExperimentError(f"{title} is not valid: {'; '.join(faults)}.")
     missing = (f"{'.'.join(map(str, at))}: {places[at][0]['msg']}" for at in files)
     raise ExperimentError(
-        f"{title} names files that cannot be read: {'; '.join(missing)}; correct the paths, which count "
+        f"{title} names files that cannot be read: {'; '.join(missing)}; correct the "
+        "paths, which count "
         f"from {folder.resolve()}, or give others with --set, for example --set "
         "scene.path=cube.hdr."
     )

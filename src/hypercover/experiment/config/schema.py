@@ -446,7 +446,8 @@ class Experiment(Spec):
             for what in ("confidence", "check", "clean"):
                 if f"{name}-{what}" in self.models:
                     raise ValueError(
-                        f"the model '{name}-{what}' would overwrite the {what} map of '{name}'; rename it"
+                        f"the model '{name}-{what}' would overwrite the {what} map of "
+                        f"'{name}'; rename it"
                     )
         return self
 

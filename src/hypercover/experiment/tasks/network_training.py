@@ -254,7 +254,8 @@ def set_aside_checkpoints(
         folder.restore()
     if aside:
         _log.warning(
-            "The checkpoints of %s belong to another experiment (%s): training starts from the beginning, and "
+            "The checkpoints of %s belong to another experiment (%s): training starts "
+            "from the beginning, and "
             "they are kept in %s for that experiment; delete them if you do not need them.",
             _listed(aside),
             _listed(list(_differences(before, now))),

@@ -109,7 +109,8 @@ def check_gpus(processes: int) -> None:
     count = cuda.device_count()
     if processes > count:
         raise ModelError(
-            f"{processes} processes need a GPU each, and {count} are found; use fewer, or device cpu."
+            f"{processes} processes need a GPU each, and {count} are found; use fewer, or "
+            "device cpu."
         )
 
 
