@@ -15,15 +15,19 @@ from typer.main import get_command
 
 from hypercover.cli import libsvm, options
 from hypercover.cli.area import area
+from hypercover.cli.classify import classify, demo
+from hypercover.cli.clip import clip
 from hypercover.cli.compare import compare
 from hypercover.cli.export import export
-from hypercover.cli.images import clip, features, pansharpen
+from hypercover.cli.features import features
 from hypercover.cli.info import info
+from hypercover.cli.pansharpen import pansharpen
 from hypercover.cli.plan import plan, work
 from hypercover.cli.predict import predict
-from hypercover.cli.run import classify, demo, gap, report, run
-from hypercover.cli.scenes import fetch, scenes, simulate
+from hypercover.cli.run import gap, report, run
+from hypercover.cli.scenes import fetch, scenes
 from hypercover.cli.search import search
+from hypercover.cli.simulate import simulate
 from hypercover.cli.status import logs, status
 from hypercover.cli.submit import cancel, resume, submit
 from hypercover.cli.terminal import PlainFormatter, guarded_streams, say

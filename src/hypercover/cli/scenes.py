@@ -1,4 +1,4 @@
-"""``hypercover scenes``, ``fetch`` and ``simulate``: known and simulated scenes."""
+"""``hypercover scenes`` and ``fetch``: scenes known by name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from typer import Argument, Option
 
-from hypercover.cli import options
 from hypercover.cli.terminal import bar, say
-from hypercover.errors import CallError, counted
+from hypercover.errors import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -142,45 +140,3 @@ def fetch(
     for fetched in fetch_scene(scene, folder, look_in=data or default_folders(), watch=bar):
         say(f"{fetched.file.name}: {fetched.path} ({fetched.how})")
     say(f"Cite: {scene.citation}")
-
-
-def simulate(
-    context: typer.Context,
-    out: Annotated[
-        Path, Argument(help="Image to write: .tif (GeoTIFF), .hdr (ENVI) or .h5.")
-    ],
-    rows: Annotated[int, Option(help="Rows of the scene.")] = 145,
-    cols: Annotated[int, Option(help="Columns of the scene.")] = 145,
-    bands: Annotated[int, Option(help="Bands; 220 are those of AVIRIS in 1992.")] = 220,
-    classes: Annotated[int, Option(help="Land-cover classes.")] = 16,
-    preset: Annotated[
-        str | None,
-        Option(
-            help="A named scene instead of these: demo, indian-pines-full (1417 × "
-            "617 × 220, with the 58 classes and the published numbers of pixels), or rome "
-            "(grey image of 0.6 m, four bands of 2.4 m and both pansharpened; nine classes)."
-        ),
-    ] = None,
-    seed: options.SEED = 0,
-) -> None:
-    """Write a simulated hyperspectral scene of fields, woods and roads, with its labels.
-
-    Example: hypercover simulate fields.tif --rows 200 --cols 300
-    """
-    from hypercover.scene.simulation import simulate as simulation
-
-    size = {"rows": rows, "cols": cols, "bands": bands, "classes": classes}
-    sources = {name: context.get_parameter_source(name) for name in size}
-    given = [
-        name for name, source in sources.items() if source and source.name != "DEFAULT"
-    ]
-    if preset is not None and given:
-        raise CallError(
-            f"--preset {preset} says how large the scene is, and --{given[0]} was given too; "
-            "leave one of them out."
-        )
-    with bar("Simulating") as advance:
-        cube, labels = simulation.simulate(
-            out, **size, seed=seed, preset=preset, progress=advance
-        )
-    say(f"Image (simulated): {cube}", f"Labels: {labels}")
