@@ -122,7 +122,8 @@ def parse_size(text: str) -> int:
         if size > 0:
             return size
     raise CallError(
-        f"A size of memory is a number above 0 and a unit, got {text[:40]!r}; write it like 2GiB."
+        f"A size of memory is a number above 0 and a unit, got {text[:40]!r}; write it like "
+        "500MB or 2GiB."
     )
 
 
