@@ -164,11 +164,15 @@ def open_raster(path: Path, drivers: Sequence[str] = DRIVERS) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             dataset = DatasetReader(str(path.absolute()), driver=list(drivers))
         with dataset:
-            # GDAL opens overviews elsewhere in any format and on any network.
-            for key, text in dataset.tags(ns="OVERVIEWS").items():
-                if key.upper() == "OVERVIEW_FILE":
-                    raise _followed(path, text)
+            _check_overviews(dataset, path)
             yield dataset
+
+
+def _check_overviews(dataset: Any, path: Path) -> None:
+    """Refuse overviews elsewhere: GDAL opens them in any format and on any network."""
+    for key, text in dataset.tags(ns="OVERVIEWS").items():
+        if key.upper() == "OVERVIEW_FILE":
+            raise _followed(path, text)
 
 
 def _check_companions(path: Path) -> None:
