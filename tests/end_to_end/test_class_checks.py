@@ -14,12 +14,13 @@ SPLITS = {
 }
 
 
-@pytest.fixture(params=SPLITS)
-def ran(desk, scene, call, tmp_path, request):
-    asked = {"models": {"svm": {"kind": "svm"}}, "split": SPLITS[request.param]}
-    path = desk.experiment(scene, tmp_path, **asked, map=False, repeats=2)
-    assert call("run", path, "-o", tmp_path / "run", "--workers", 1).code == 0
-    return tmp_path / "run"
+@pytest.fixture(scope="module", params=SPLITS)
+def ran(desk, scene, tmp_path_factory, request):
+    folder = tmp_path_factory.mktemp("ran")
+    changes = {"models": {"svm": {"kind": "svm"}}, "split": SPLITS[request.param]}
+    path = desk.experiment(scene, folder, **changes, map=False, repeats=2)
+    assert desk.here("run", path, "-o", folder / "run", "--workers", 1).code == 0
+    return folder / "run"
 
 
 def test_the_confused_pairs_are_those_of_all_draws_together(ran):

@@ -63,6 +63,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
 @linux
+@pytest.mark.slow
 def test_a_killed_worker_changes_no_figure(desk, repeated, tmp_path):
     """One of two processes is killed while it trains; its task is tried once more."""
     process = begun(desk, repeated.path, tmp_path, "tasks/split-main-4.json", workers=2)
@@ -134,7 +135,8 @@ def test_ten_repeats_killed_again_and_again_come_to_the_same_figures(desk, scene
     assert figures["models"]["cnn"]["interval"]["overall_accuracy"] is not None
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_says_how_to_go_on(desk, scene, tmp_path, workers):
     long = {"slow": desk.models["cnn"] | {"epochs": 100_000}}
     path = desk.experiment(scene, tmp_path / "in", models=long, map=False)

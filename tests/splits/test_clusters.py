@@ -102,6 +102,7 @@ def test_the_order_and_the_cut_are_those_of_the_paper(seed, share, eps, least, c
     np.testing.assert_array_equal(split.split(labels).mask("train"), expected)
 
 
+@settings(max_examples=40)
 @given(
     guard=st.integers(0, 3), validation=st.sampled_from([0, 0.3]), seed=st.integers(0, 9)
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypercover.errors import SplitError
@@ -10,6 +10,7 @@ from hypercover.splits.cross_validation import KFoldSplit
 from hypercover.splits.fields import field_map
 
 
+@settings(max_examples=40)
 @given(
     by=st.sampled_from(["blocks", "fields"]),
     folds=st.integers(2, 4),

@@ -90,7 +90,10 @@ def raw(bands, rows, cols, count=1):
 
 @pytest.mark.parametrize(
     "name",
-    [*TILED[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in TILED[2:])],
+    [
+        "lecture",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in TILED if n != "lecture"),
+    ],
 )
 def test_height_width_and_batch_are_free_and_edges_repeat(networks, graphs, name):
     model, session = networks(name), loaded(graphs(name))
@@ -139,7 +142,9 @@ def test_the_graph_says_how_to_use_it(graphs):
     }
 
 
-@pytest.mark.parametrize("name", [TILED[0], *WINDOWED[:1]])
+@pytest.mark.parametrize(
+    "name", [pytest.param(TILED[0], marks=pytest.mark.slow), *WINDOWED[:1]]
+)
 def test_a_temperature_is_inside_the_graph_and_said(networks, tmp_path, name):
     model, path = networks(name), tmp_path / "net.onnx"
     assert write_onnx(model, path, {}, 2.5) < 1e-4
@@ -204,7 +209,9 @@ def same_map(model, scene):
     assert len(np.unique(labels)) > 1
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("default", 4), ("lecture", 2)])
+@pytest.mark.parametrize(
+    ("name", "epochs"), [pytest.param("default", 4, marks=pytest.mark.slow), ("lecture", 2)]
+)
 def test_a_whole_scene_gets_the_same_labels(name, epochs):
     scene = simulated_scene(SimulationSettings(rows=60, cols=70, bands=30, classes=4))
     labels = np.asarray(scene.labels)
