@@ -34,7 +34,7 @@ from hypercover.classifiers.networks.network_catalog import build, get_network
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.samples import Samples
 from hypercover.splits.blocks import BlockSplit
-from hypercover.splits.masks import MaskSplit
+from hypercover.splits.predefined_splits import MaskSplit
 from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
 from hypercover.windows.windows import Windows

@@ -38,7 +38,7 @@ from hypercover.classifiers.networks.network_catalog import build
 from hypercover.errors import ModelError
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.samples import Samples
-from hypercover.splits.masks import MaskSplit
+from hypercover.splits.predefined_splits import MaskSplit
 from hypercover.windows.windows import Windows
 
 BANDS, CLASSES, WINDOW, BATCH = 200, 16, 9, 50

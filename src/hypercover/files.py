@@ -48,7 +48,7 @@ _ADDED = 55
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
-    errno.EFBIG: "the disk takes no file so large; free some space or choose another folder",
+    errno.EFBIG: "the disk cannot hold a file of this size; free some space or choose another folder",
     errno.EACCES: "permission is denied; choose a folder you may write to",
     errno.EPERM: "permission is denied; choose a folder you may write to",
     errno.EROFS: "the disk is read-only; choose another folder",

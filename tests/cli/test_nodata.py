@@ -87,7 +87,7 @@ def test_a_map_is_empty_where_stated_no_data_lies(filled, call):
     np.testing.assert_array_equal(same, mapped)
     # The model's card carries what was stated.
     made = call("predict", out / "models/svm", filled.filled, "-o", again)
-    assert "Note: no data is -9999 too, as stated of the image" in made.out
+    assert "Note: -9999 also means no data, as in the image" in made.out
     np.testing.assert_array_equal(open_scene(again, labels=False).cube.values[0], mapped)
     bytes_ = open_scene(filled.image, labels=False)
     bytes_ = bytes_.replace(cube=(bytes_.cube.clip(0, 250)).astype("uint8"))

@@ -216,5 +216,5 @@ def test_a_pair_without_common_data_leaves_no_folder_behind(pair, call, tmp_path
     scene.cube.attrs["nodata"] = 7
     empty = write_scene(scene.replace(cube=scene.cube * 0 + 7), tmp_path / "empty.tif")
     said = call("pansharpen", empty, pair[1], "-o", tmp_path / "a" / "b" / "sharp.tif")
-    assert "hold data nowhere together" in said.sentence
+    assert "have no pixel with data in both" in said.sentence
     assert list(tmp_path.iterdir()) == [empty]

@@ -36,7 +36,7 @@ from hypercover.scene.io.writing import write_labels
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 from hypercover.splits.blocks import BlockSplit
-from hypercover.splits.masks import SavedSplit
+from hypercover.splits.predefined_splits import SavedSplit
 from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
 from hypercover.windows.window_file import WindowFile

@@ -19,7 +19,7 @@ from hypercover.splits.audit import (
     shared_zone_share,
 )
 from hypercover.splits.blocks import BlockSplit
-from hypercover.splits.masks import MaskSplit
+from hypercover.splits.predefined_splits import MaskSplit
 from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
 

@@ -9,7 +9,7 @@ from hypercover.errors import SplitError
 from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.cross_validation import KFoldSplit, as_cv
 from hypercover.splits.fields import ClusterSplit, FieldSplit
-from hypercover.splits.masks import MaskSplit
+from hypercover.splits.predefined_splits import MaskSplit
 from hypercover.splits.random_split import RandomSplit
 
 SPLITTERS = (

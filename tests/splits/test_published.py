@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hypercover.errors import LabelError, SplitError
-from hypercover.splits.masks import PublishedSplit
+from hypercover.splits.predefined_splits import PublishedSplit
 
 
 def test_indian_pines_fixed_on_the_labels_it_was_made_with(real, data_folder):

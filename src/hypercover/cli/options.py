@@ -106,7 +106,7 @@ CHAIN = Annotated[str | None, Option(help="Image features instead of bands: kpca
 
 
 def expand_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return a command in which each dataclass among its parameters is an option a field.
+    """Return a command with an option for each field of its dataclass parameters.
 
     Examples
     --------

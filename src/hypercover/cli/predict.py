@@ -72,8 +72,8 @@ def predict(
         source = replace(source, nodata=carried)
         scene = source.open()
         say(
-            f"Note: no data is {carried} too, as stated of the image that the model was "
-            "trained on; --nodata states other values."
+            f"Note: {carried} also means no data, as in the image that the model was trained "
+            "on; --nodata gives other values."
         )
     options.warn_of_fill(scene)
     with bar("Predicting") as advance:

@@ -21,7 +21,7 @@ _UNKNOWN = "unknown"
 
 
 def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
-    """List known scenes, one a row."""
+    """Return a table of known scenes, one per row."""
     from hypercover.cli.tables import new_table, table_cell
 
     heads = ("name", "scene", "pixels", "bands", "classes", "can be fetched")
@@ -98,10 +98,10 @@ def _classes(scene: KnownScene) -> list[RenderableType]:
 
 def scenes(
     name: Annotated[
-        str | None, Argument(help="A scene to say everything of; else all are listed.")
+        str | None, Argument(help="A scene to describe in full; without it all are listed.")
     ] = None,
 ) -> None:
-    """List the known benchmark scenes, or say everything known of one.
+    """List the known benchmark scenes, or describe one in full.
 
     Example: hypercover scenes pavia-university
     """

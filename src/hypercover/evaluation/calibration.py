@@ -239,7 +239,7 @@ def abstention_curve(
 
 
 def _checked(confidence: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Mask]:
-    """Return confidences and hits after checking that they are such, one of each a pixel."""
+    """Return confidences and hits after checking their ranges and lengths."""
     shares, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
     if shares.ndim != 1 or shares.shape != hits.shape or not len(shares):
         raise CallError(
@@ -336,7 +336,7 @@ def fit_temperature(
     Raises
     ------
     CallError
-        If the probabilities are negative, do not sum to one, are not one row a pixel,
+        If the probabilities are negative, do not sum to one, have another number of rows than there are pixels,
         or no pixel belongs to one of the classes.
 
     References

@@ -153,7 +153,7 @@ def reduce_features(features: PixelFeatures, samples: Samples, nwfe: int) -> Pix
     Raises
     ------
     LabelError, ExperimentError
-        If the samples do not suffice for so many features.
+        If the samples do not suffice for this many features.
     """
     if not nwfe:
         return features

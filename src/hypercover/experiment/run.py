@@ -199,8 +199,8 @@ def run_experiment(
     folder : str or Path
         The run folder; created if it is missing.
     workers : int, optional
-        Local processes that share the tasks; by default this process in_process for a single
-        seed, and one process per core for repeats.
+        Local processes that share the tasks; by default this process alone for a single seed,
+        and one process per core for repeats.
     executor : Executor, optional
         Does the tasks instead, such as `hypercover.jobs.dask_executor.DaskExecutor`.
     progress : callable, optional

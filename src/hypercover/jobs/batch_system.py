@@ -126,7 +126,7 @@ class BatchSystem(ABC):
 
     @abstractmethod
     def cancel(self, job: str, elements: int) -> None:
-        """Cancel a job with so many elements; a job that the system forgot has ended.
+        """Cancel a job with this many elements; a job that the system forgot has ended.
 
         The caller must check that nothing is left: a system may accept a request
         and not carry it out.

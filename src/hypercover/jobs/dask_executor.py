@@ -113,7 +113,7 @@ def _unfit(folder: Path, release: str, address: str) -> str | None:
 
 
 def _pin(threads: int) -> None:
-    """Limit this process, and libraries that it loads later, to so many threads."""
+    """Limit this process, and libraries that it loads later, to this many threads."""
     limits = thread_limits(threads)
     if not limits.items() <= os.environ.items():
         from threadpoolctl import threadpool_limits
@@ -351,7 +351,7 @@ def _key_folder(logs: Path) -> Path:
 
 @contextmanager
 def _pinned(threads: int) -> Iterator[None]:
-    """Make Dask start processes with so many threads, without changing this process."""
+    """Make Dask start processes with this many threads, without changing this process."""
     import dask
 
     key = "distributed.nanny.pre-spawn-environ"

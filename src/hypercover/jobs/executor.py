@@ -130,7 +130,7 @@ class Executor(ABC):
 
     @abstractmethod
     def _work(self, seconds: float) -> None:
-        """Work or wait until something happens, for about so many seconds at most."""
+        """Work or wait until something happens, for about this many seconds at most."""
 
     @abstractmethod
     def close(self) -> None:

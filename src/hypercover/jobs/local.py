@@ -57,7 +57,7 @@ def worker_count(workers: int | None) -> int:
 
 
 def thread_limits(threads: int) -> dict[str, str]:
-    """Return the environment variables that limit libraries to so many threads."""
+    """Return the environment variables that limit libraries to this many threads."""
     return dict.fromkeys(_THREADS, str(threads))
 
 

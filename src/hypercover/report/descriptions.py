@@ -134,7 +134,7 @@ def describe_spread(splits: Mapping[str, run_metrics.SplitResults]) -> str:
 
 
 def describe_draws(model: run_metrics.ModelMetrics) -> str:
-    """Say of how many seeds and folds the figures of a model come; nothing of one.
+    """Name the seeds and folds behind the figures of a model; empty for a single one.
 
     Examples
     --------

@@ -8,8 +8,8 @@ from .fields import FieldSplit as FieldSplit
 from .folds import BlockFolds as BlockFolds
 from .folds import ClusterFolds as ClusterFolds
 from .folds import RandomFolds as RandomFolds
-from .masks import MaskSplit as MaskSplit
-from .masks import PublishedSplit as PublishedSplit
-from .masks import SavedSplit as SavedSplit
+from .predefined_splits import MaskSplit as MaskSplit
+from .predefined_splits import PublishedSplit as PublishedSplit
+from .predefined_splits import SavedSplit as SavedSplit
 from .random_split import RandomSplit as RandomSplit
 from .split import Split as Split

@@ -50,7 +50,7 @@ class FoldedSplit(ABC):
         Raises
         ------
         SplitError
-            If the labels do not suffice for so many folds.
+            If the labels do not suffice for this many folds.
         """
         make = self._assign(check_labels(labels, window), seed, window)
         return tuple(make(fold) for fold in range(self.n_splits))

@@ -7,7 +7,7 @@ from scipy.io import loadmat
 
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.splits.blocks import BlockSplit
-from hypercover.splits.masks import MaskSplit
+from hypercover.splits.predefined_splits import MaskSplit
 from hypercover.splits.random_split import RandomSplit
 from hypercover.windows.windows import Windows
 

@@ -217,7 +217,7 @@ def test_damaged_or_lost_files_are_made_again(fields, tmp_path, rows_done):
     assert len(rows_done) == 4
     for path in [
         *home.glob("cells-*"),
-        *home.glob("eyes-*"),
+        *home.glob("preprocessing-*"),
         *home.glob("tasks/*-1.0.json"),
     ]:
         path.write_bytes(path.read_bytes()[:100])

@@ -219,7 +219,7 @@ def test_several_bands_as_the_grey_image_are_refused():
 def test_images_without_common_data_are_refused():
     pan, bands, _ = pair()
     empty = placed(np.full_like(values_of(pan), np.nan), 0.6)
-    with pytest.raises(SceneError, match="hold data nowhere together"):
+    with pytest.raises(SceneError, match="have no pixel with data in both"):
         pansharpen(empty, bands)
 
 

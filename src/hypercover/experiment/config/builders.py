@@ -17,7 +17,12 @@ from hypercover.scene.selection import crop, drop_classes, select_bands
 from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.cross_validation import KFoldSplit, LeaveOneOutSplit
 from hypercover.splits.fields import ClusterSplit, FieldSplit
-from hypercover.splits.masks import MaskSplit, PublishedSplit, SavedSplit, saved_split_path
+from hypercover.splits.predefined_splits import (
+    MaskSplit,
+    PublishedSplit,
+    SavedSplit,
+    saved_split_path,
+)
 from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
 

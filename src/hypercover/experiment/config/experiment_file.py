@@ -123,7 +123,7 @@ def dump(experiment: Experiment, path: Path) -> None:
 
 
 def read_yaml(path: Path, *, most: int = _LARGEST) -> Any:
-    """Read a YAML file of at most so many bytes.
+    """Read a YAML file of at most this many bytes.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from hypercover.errors import ExperimentError
-from hypercover.splits.masks import PUBLISHED
+from hypercover.splits.predefined_splits import PUBLISHED
 
 
 def _name(text: str) -> str:

@@ -109,7 +109,7 @@ class RunFolder:
         return tuple(folder / f for f in ("stack.npy", "chain.json", "chain.safetensors"))
 
     def tensorboard(self, task: str) -> Path:
-        """Return the folder of the events that TensorBoard reads of a task."""
+        """Return the folder of a task's TensorBoard events."""
         return self.path / "tensorboard" / task
 
     def map(self, name: str, what: str = "") -> Path:

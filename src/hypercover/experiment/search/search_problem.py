@@ -99,7 +99,7 @@ class GammaValue(NamedTuple):
     """One gamma of a grid."""
 
     gamma: float
-    """Width of the kernel."""
+    """Gamma of the RBF kernel."""
     scale: float | None
     """The multiple of the width ``scale`` that the grid gives; None for a plain number."""
 
@@ -240,7 +240,7 @@ class SearchProblem:
         return int(self._preprocessed.shape[1])
 
     @cached_property
-    def width(self) -> float:
+    def scale_gamma(self) -> float:
         """The value of ``gamma: scale`` over all samples."""
         return 1.0 / (self.features * (float(self._preprocessed.var()) or 1.0))
 
@@ -251,7 +251,7 @@ class SearchProblem:
         if gamma is not None:
             return GammaValue(gamma, None)
         multiple = 1.0 if scale is None else scale
-        return GammaValue(multiple * self.width, multiple)
+        return GammaValue(multiple * self.scale_gamma, multiple)
 
     def preprocessors(self, report: Report) -> list["SVMClassifier"]:
         """Return for each fold a classifier with preprocessing fitted on its training samples.
@@ -259,7 +259,7 @@ class SearchProblem:
         Fitting NWFE may cost more than a row of the grid, so the arrays are kept in a file
         that all rows share.  A missing or damaged file is made again.
         """
-        path = self.home / f"eyes-{self.key}.npz"
+        path = self.home / f"preprocessing-{self.key}.npz"
         fitted = [self._untrained() for _ in self.folds]
         try:
             with np.load(path, allow_pickle=False) as arrays:

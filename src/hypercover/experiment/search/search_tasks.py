@@ -155,7 +155,7 @@ def fold_samples(
     problem = _problem(folder, model, by)
     if problem.classifier.reduction is not None:
         problem.preprocessors(report)
-    return {"folds": problem.folds.to_json(), "width": problem.width}
+    return {"folds": problem.folds.to_json(), "width": problem.scale_gamma}
 
 
 def search_gamma(

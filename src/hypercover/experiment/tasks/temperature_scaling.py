@@ -48,7 +48,7 @@ class HeldOut:
     by: str
     """``validation``: pixels of the split; ``folds``: training pixels held out in turn."""
 
-    def temperature(self, classes: Array) -> float:
+    def fit_temperature(self, classes: Array) -> float:
         """Fit the temperature on the pixels.
 
         For networks by the likelihood of all classes, which they are trained on; for other
@@ -104,7 +104,7 @@ def calibrate(
         held = _usable(classifier, validation)
     if held is None or "probabilities" not in predicted:
         return predicted, Calibration.of(confidence, right)
-    proposed = held.temperature(classifier.classes_)
+    proposed = held.fit_temperature(classifier.classes_)
     scaled = scale_probabilities(predicted, classifier.classes_, proposed)
     facts: dict[str, Any] = {
         "proposed": proposed,
@@ -123,7 +123,7 @@ def fit_held_out_temperature(classifier: Any, held: HeldOut | None) -> float | N
     """Return the temperature for a trained classifier; None where the pixels are too few."""
     if held is None or not _is_enough(classifier, held):
         return None
-    return held.temperature(classifier.classes_)
+    return held.fit_temperature(classifier.classes_)
 
 
 def out_of_fold(

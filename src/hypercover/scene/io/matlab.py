@@ -83,7 +83,7 @@ class _Source:
         return data
 
     def some(self, count: int) -> bytes:
-        """Read at most so many bytes; empty at the end."""
+        """Read at most this many bytes; empty at the end."""
         if self._unpacker is None:
             return self._raw(count)
         while True:

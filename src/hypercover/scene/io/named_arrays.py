@@ -486,7 +486,7 @@ def attribute_lists(image: NamedArray) -> list[NamedArray]:
 
 
 def band_table(arrays: NamedArrays, count: int) -> BandTable:
-    """Read the wavelengths, widths, bad bands and numbers of so many bands from lists."""
+    """Read the wavelengths, widths, bad bands and numbers of this many bands from lists."""
     lists = {
         array.key: array
         for array in arrays

@@ -25,7 +25,7 @@ def unreadable(path: Path, error: OSError) -> SceneError:
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """Read a file of at most so many bytes.
+    """Read a file of at most this many bytes.
 
     Raises
     ------

@@ -358,7 +358,7 @@ def _match(
             progress(number, len(parts))
     if not moments["grey"].count:
         raise SceneError(
-            "The panchromatic and the multispectral image hold data nowhere together; "
+            "The panchromatic and the multispectral image have no pixel with data in both; "
             "give two images of the same place."
         )
     return BandMatch.of(**moments)

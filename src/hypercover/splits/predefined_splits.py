@@ -347,6 +347,6 @@ def _disagreements(codes: dict[str, Ints], label_map: Ints, title: str) -> list[
             notes.append(
                 f"{counted(other, 'pixel')} of the {part} map "
                 f"{'has' if other == 1 else 'have'} another class in the labels in use, "
-                "which count."
+                "which take precedence."
             )
     return notes

@@ -9,7 +9,7 @@ from hypercover.errors import SplitError
 from hypercover.files import read_checksummed
 from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.cross_validation import KFoldSplit
-from hypercover.splits.masks import MaskSplit, SavedSplit
+from hypercover.splits.predefined_splits import MaskSplit, SavedSplit
 from hypercover.splits.random_split import RandomSplit
 
 LABELS = np.array([[1, 2, 1, 2, 0], [3, 3, 1, 0, 0]])
