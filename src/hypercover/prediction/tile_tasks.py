@@ -22,6 +22,7 @@ from hypercover.scene.file_identity import recorded_identity
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.selection import select_bands
+from hypercover.scene.tile_store import tile_folder
 from hypercover.types import Progress
 
 _JOB = "job.json"
@@ -96,7 +97,7 @@ def check_tile_range(first: int, stop: int, count: int) -> None:
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """The hidden folder next to an output file that holds the plan of its tiles."""
+    """The folder of the plan of an image's tiles, in the hidden folder that holds the tiles."""
 
     path: Path
     """Folder of the plan, the job and the results of the tasks."""
@@ -104,7 +105,7 @@ class WorkFolder:
     @classmethod
     def of(cls, out: Path) -> "WorkFolder":
         """Return the folder for a file to be written."""
-        return cls(out.absolute().with_name(f".{out.name}.work"))
+        return cls(tile_folder(out.absolute()) / "tasks")
 
     def run(
         self,
@@ -151,8 +152,10 @@ class WorkFolder:
             raise
 
     def remove(self) -> None:
-        """Remove the folder once the output is complete."""
+        """Remove the folder once the output is complete; tiles next to it stay."""
         shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            self.path.parent.rmdir()
 
 
 def plan_key(settings: Mapping[str, Any]) -> str:

@@ -32,10 +32,11 @@ _log = logging.getLogger(__name__)
 
 def record_path(target: Path) -> Path:
     """Return the file that records which input files the tiles of an image are made from."""
-    return _folder_of(target) / _INPUTS
+    return tile_folder(target) / _INPUTS
 
 
-def _folder_of(target: Path) -> Path:
+def tile_folder(target: Path) -> Path:
+    """Return the hidden folder next to an image that holds its finished tiles."""
     return target.with_name(f".{target.name}.tiles")
 
 
@@ -67,7 +68,7 @@ class TileStore:
     """
 
     def __init__(self, target: Path, plan: Mapping[str, Any]) -> None:
-        self.folder = _folder_of(target)
+        self.folder = tile_folder(target)
         self._plan = json.dumps(plan, indent=2, sort_keys=True, allow_nan=False) + "\n"
         if not self._has_same_plan():
             self.remove()
