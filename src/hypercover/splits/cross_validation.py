@@ -163,7 +163,7 @@ class KFoldSplit(FoldedSplit):
                 trained, field_map(trained), drawn, self.validation, guard=guard, seed=seed
             )
             held = np.concatenate((fold.test, fold.unscored))
-            return Split.with_guard(
+            return Split.from_regions(
                 label_map,
                 drawn=drawn,
                 validation=validation,

@@ -79,7 +79,7 @@ class RegionSplit(ABC):
             raise self._too_wide(lambda width: draw(width)[1].any(), guard, label_map.shape)
         # The image of a cluster split is not saved.
         settings = {name: value for name, value in vars(self).items() if name != "values"}
-        return Split.with_guard(
+        return Split.from_regions(
             label_map,
             drawn=drawn.pixels,
             validation=drawn.validation(),

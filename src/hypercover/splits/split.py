@@ -116,7 +116,7 @@ class Split:
         return cls(parts, **options)
 
     @classmethod
-    def with_guard(
+    def from_regions(
         cls,
         label_map: Codes,
         *,
