@@ -86,7 +86,7 @@ def test_the_split_chooses_the_units(kind, settings, words):
 
 def test_what_cannot_be_counted_is_refused():
     one, other = answers(np.array([[1, 2]])), answers(np.array([[1], [2]]))
-    with pytest.raises(CallError, match="for one scene, got 2 sizes"):
+    with pytest.raises(CallError, match="of one scene, got 2 sizes"):
         BlockUnits(2).assign([one, other])
     with pytest.raises(CallError, match="no test pixels"):
         FieldUnits().assign([answers(np.zeros((2, 2), int))])
