@@ -112,7 +112,7 @@ def test_a_card_with_thousands_of_bands_costs_no_memory():
     many = 9000
     own = {"bands": list(range(many)), "wavelengths": [500.0] * many, "fwhm": [1e30] * many}
     with pytest.raises(ModelError, match="too many to match by wavelength"):
-        match_bands(own, range(many), [500.0] * many)
+        match_bands(own, range(many), [501.0] * many)
 
 
 @pytest.mark.parametrize(
@@ -216,3 +216,20 @@ def test_a_card_that_never_heard_of_names_keeps_working():
     assert match_bands(old, [1, 2, 3], None, FEATURES) is None
     with pytest.raises(ModelError, match="a stack of features"):
         match_bands(card([1, 2, 3]), [1, 2, 3], None, FEATURES)
+
+
+def test_thousands_of_narrow_bands_are_matched():
+    many = 2000
+    nm = [400 + 0.3 * band for band in range(many)]
+    own = {"bands": list(range(many)), "wavelengths": nm, "fwhm": [0.3] * many}
+    shifted = [x + 0.05 for x in reversed(nm)]
+    assert match_bands(own, range(many), shifted) == list(reversed(range(many)))
+
+
+def test_any_number_of_bands_fits_the_image_of_the_training():
+    many = 6000
+    nm = [400 + 0.3 * band for band in range(many)]
+    own = {"bands": list(range(many)), "wavelengths": nm, "fwhm": [0.3] * many}
+    assert match_bands(own, range(many), nm) is None
+    with pytest.raises(ModelError, match="too many to match by wavelength"):
+        match_bands(own, range(many), nm[::-1])

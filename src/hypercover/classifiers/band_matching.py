@@ -129,13 +129,14 @@ def _match_by_wavelength(model: ModelCard, present: Ints, scene: Floats) -> list
     from scipy.optimize import linear_sum_assignment
 
     numbers = np.asarray(model.bands)
+    centres = _as_floats(model.wavelengths, len(numbers))
+    if np.array_equal(numbers, present) and np.array_equal(centres, scene):
+        return list(range(len(numbers)))
     if len(numbers) * len(scene) > _MAX_PAIRS:
         raise ModelError(
-            f"{len(numbers):,} bands of a model and {len(scene):,} of a scene are too "
-            "many to match by "
-            "wavelength; use fewer."
+            f"{len(numbers):,} bands of a model and {len(scene):,} of a scene are too many to "
+            "match by wavelength; keep the bands that the model was trained on."
         )
-    centres = _as_floats(model.wavelengths, len(numbers))
     widths = _as_floats(model.fwhm, len(numbers))
     # no band is wider than its own wavelength, whatever a card states
     tolerance = np.fmax(_TOLERANCE, np.minimum(widths, centres) / 2) * _ROUNDING
@@ -230,7 +231,7 @@ def _check_features(
         found = "bands with wavelengths" if has_wavelengths else "bands not named so"
         raise ModelError(
             f"The model was trained on features ({_shorten_names(model.band_names)}) and the "
-            f"scene has {found}; give the stack of features."
+            f"scene has {found}; give the stack that hypercover features makes of it."
         )
     # a card of an early release has no band names, but wavelengths are a sign of bands
     on_bands = "band_names" in model.model_fields_set or model.wavelengths is not None
@@ -254,7 +255,8 @@ def _check_names(model: ModelCard, names: list[str]) -> None:
         listed, rest = ", ".join(differences[:_MAX_NAMES]), len(differences) - _MAX_NAMES
         more = f" and {counted(rest, 'band')} more" if rest > 0 else ""
         raise ModelError(
-            f"The model was trained on bands of other names: {listed}{more}; give the same bands."
+            f"The model was trained on bands of other names: {listed}{more}; give an image "
+            "with the same bands in the same order."
         )
 
 

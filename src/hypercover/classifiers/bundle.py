@@ -455,8 +455,7 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     if not isinstance(kind, str) or kind not in _CLASSIFIERS:
         raise ModelError(
             f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; this "
-            "hypercover reads "
-            f"{', '.join(_CLASSIFIERS)}; update it."
+            f"hypercover reads {', '.join(_CLASSIFIERS)}; install the version it was made with."
         )
     parts = ["card", "settings", "weights", "made_with"]
     for part in parts + ["features"] * (version == _WITH_FEATURES):

@@ -259,7 +259,8 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if "samples" in arrays:
             raise ModelError(
-                "The model was saved by an older version of hypercover; run its experiment again."
+                "The model was saved by an older version of hypercover, without its "
+                "classifier; delete its folder and run its experiment again."
             )
         saved = validated(_Parameters, settings, "parameters of the model")
         path, seed = saved.path, saved.seed

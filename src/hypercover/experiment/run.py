@@ -154,7 +154,8 @@ def load_prepared(folder: str | Path) -> PreparedRun:
         experiment = load_experiment(RunFolder(place).experiment)
     except ExperimentError as error:
         raise CallError(
-            f"The experiment of the plan in {place} cannot be read ({error}); run it again."
+            f"The experiment of the plan in {place} cannot be read ({error}); submit or run it "
+            "again."
         ) from error
     with file_record(RunFolder(place).inputs) as inputs:
         now = _make_plan(experiment, search)
